@@ -1,0 +1,93 @@
+// What a turn of the engine produces.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "broker/engine/change.hpp"
+#include "broker/engine/command.hpp"
+
+namespace jobq {
+
+// A job to hand over. The server fills in what is stored (type, headers, body) when it sends.
+struct PlannedDelivery {
+  protocol::LeaseRef lease;
+  QueueNo queue = 0;
+  std::uint32_t attempt = 1;
+  std::uint32_t max_attempts = 0;
+  std::uint32_t max_run_ms = 0;
+  std::uint32_t lease_ms = 0;
+};
+struct DeliverPlan {
+  SessionNo session;
+  std::vector<PlannedDelivery> jobs;
+};
+
+// The answer to an administrative command.
+enum class TaskState : std::uint8_t { running = 0, done = 1 };
+struct TaskReply {
+  std::uint64_t task = 0;
+  const char* kind = "";  // "redrive", "dead.purge", "queue.purge"
+  TaskState state = TaskState::running;
+  std::uint64_t scanned = 0;          // looked at
+  std::uint64_t moved = 0;            // redriven or removed; with dry_run: would be
+  std::uint64_t skipped_expired = 0;
+  bool dry_run = false;
+};
+struct CancelReply {
+  JobState state = JobState::gone;  // leased: the worker is asked to stop, the job is not cancelled yet
+};
+struct SetQueueReply {
+  QueueNo queue = 0;
+  bool created = false;
+};
+using AdminAnswer = std::variant<TaskReply, CancelReply, SetQueueReply>;
+
+using MessageBody =
+    std::variant<protocol::Registered, protocol::Enqueued, protocol::OutcomesReply, protocol::HeartbeatReply,
+                 protocol::GoodbyeReply, protocol::Error, protocol::Bye, protocol::Revoked,
+                 protocol::CancelRequested, DeliverPlan, AdminAnswer>;
+
+struct Message {
+  PeerId to;
+  std::uint64_t request_id = 0;
+  MessageBody body;
+};
+
+// Reads that do not hold up the turn: answered after its commit, as the first commands of the next turn.
+struct ReadLane {
+  Lane lane;
+  std::uint64_t task = 0;
+  JobId after;
+  std::uint32_t limit = 0;
+};
+struct ReadTimers {
+  Clock clock = Clock::engine;
+  std::uint64_t task = 0;
+  TimerKey after;
+  std::uint32_t limit = 0;
+};
+struct ReadDead {
+  QueueNo queue = 0;
+  std::uint64_t task = 0;
+  JobId after;
+  std::uint32_t limit = 0;
+};
+using Read = std::variant<ReadLane, ReadTimers, ReadDead>;
+
+// THE RULE: messages may be sent, and reads done, only when changes are durable.
+struct Output {
+  std::vector<Change> changes;
+  std::vector<Message> messages;
+  std::vector<Read> reads;
+
+  void clear() {
+    changes.clear();
+    messages.clear();
+    reads.clear();
+  }
+};
+
+}  // namespace jobq

@@ -1,0 +1,1 @@
+#include "libjobq/protocol/codec.hpp"
