@@ -86,7 +86,7 @@ struct Due {
   JobMeta meta;
 };
 
-// leased -> dead. Keeps the unique key.
+// leased -> dead. Keeps the unique key; the expiry timer stays and is ignored when it fires (the engine looks first).
 struct Die {
   JobMeta meta;
   DeadReason reason = DeadReason::attempts;

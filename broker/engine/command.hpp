@@ -88,13 +88,18 @@ struct DeadRead {
   DeadPage page;
 };
 
+struct JobRead {
+  JobId job;
+  JobFact fact;
+};
+
 }  // namespace command
 
 using CommandBody =
     std::variant<protocol::Hello, protocol::Register, protocol::Enqueue, protocol::Outcomes, protocol::Heartbeat,
                  protocol::Goodbye, command::PeerLost, command::SendFailed, command::Damaged, command::SetQueue,
                  command::CancelJob, command::RedriveDead, command::PurgeDead, command::PurgeQueue, command::ShowTask,
-                 command::LaneRead, command::TimersRead, command::DeadRead>;
+                 command::LaneRead, command::TimersRead, command::DeadRead, command::JobRead>;
 
 struct Command {
   PeerId peer;

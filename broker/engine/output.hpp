@@ -75,7 +75,11 @@ struct ReadDead {
   JobId after;
   std::uint32_t limit = 0;
 };
-using Read = std::variant<ReadLane, ReadTimers, ReadDead>;
+// One job as it stands: before a waiting job is expired.
+struct ReadJob {
+  JobId job;
+};
+using Read = std::variant<ReadLane, ReadTimers, ReadDead, ReadJob>;
 
 // THE RULE: messages may be sent, and reads done, only when changes are durable.
 struct Output {

@@ -61,6 +61,10 @@ struct Recovered {
 
 // ---- reads ------------------------------------------------------------------------------------
 
+// Of every JobMeta that a store hands out: progress is the stored one (all zero when there is none), due is set only
+// while the job is scheduled, and progress.ready_since of a job that was delayed at its enqueue and is ready now is the
+// time it was delayed to (so that nobody counts a delay as waiting).
+
 // The next ready jobs of a lane after an id, in id order. `covered_to`: every ready job of the lane with id <=
 // covered_to and > after is in `jobs`. `end`: there is no ready job behind them.
 struct LanePage {
