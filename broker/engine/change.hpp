@@ -1,8 +1,8 @@
-// What must become durable: the engine's orders to the store. One turn of the loop makes one list of changes, and the
-// store makes all of it durable or none.
+// What must become durable: the engine's orders to the store. One turn of the loop makes one list of changes,
+// and the store makes all of it durable or none.
 //
-// The engine keeps the counters; the store keeps the places. A change says everything the store needs to find all the
-// rows it has to touch, so that the common path (enqueue, lease, ack of a plain job) needs no read.
+// The engine keeps the counters; the store keeps the places. A change says everything the store needs to find
+// all the rows it has to touch, so that the common path (enqueue, lease, ack of a plain job) needs no read.
 //
 // Views point into the commands of the turn and hold until the batch is submitted.
 #pragma once
@@ -33,7 +33,8 @@ struct PutType {
   std::string name;
 };
 
-// A new job, ready, or scheduled when meta.due is set. Ids rise by one from change to change over the store's life.
+// A new job, ready, or scheduled when meta.due is set. Ids rise by one from change to change over the store's
+// life.
 struct Enqueue {
   JobMeta meta;
   std::string_view headers;
@@ -49,8 +50,8 @@ struct Lease {
   TimeMs granted_at;
 };
 
-// The lease goes on under the same lease_no, for another session or with another granted_at (after a restart the time
-// the broker was down does not count).
+// The lease goes on under the same lease_no, for another session or with another granted_at (after a restart
+// the time the broker was down does not count).
 struct MoveLease {
   JobId job;
   LeaseNo lease_no = 0;
@@ -58,8 +59,8 @@ struct MoveLease {
   TimeMs granted_at;
 };
 
-// Out of the broker, from whatever state. Takes along everything that is kept about the job: timers, progress, attempts,
-// unique key (or holds the key until unique_hold_until).
+// Out of the broker, from whatever state. Takes along everything that is kept about the job: timers,
+// progress, attempts, unique key (or holds the key until unique_hold_until).
 struct Finish {
   JobMeta meta;
   JobState from = JobState::leased;
@@ -67,8 +68,8 @@ struct Finish {
   TimeMs unique_hold_until{};  // set: the key stays taken until then (engine clock)
 };
 
-// leased -> ready (meta.due zero) or leased -> scheduled (meta.due set). meta.progress is what is stored from now on,
-// its lease_no the last one granted.
+// leased -> ready (meta.due zero) or leased -> scheduled (meta.due set). meta.progress is what is stored from
+// now on, its lease_no the last one granted.
 struct Return {
   JobMeta meta;
   std::optional<AttemptRecord> attempt;
@@ -86,7 +87,8 @@ struct Due {
   JobMeta meta;
 };
 
-// leased -> dead. Keeps the unique key; the expiry timer stays and is ignored when it fires (the engine looks first).
+// leased -> dead. Keeps the unique key; the expiry timer stays and is ignored when it fires (the engine looks
+// first).
 struct Die {
   JobMeta meta;
   DeadReason reason = DeadReason::attempts;
@@ -148,9 +150,9 @@ struct ForgetProducer {
   ProducerId producer{};
 };
 
-using Change = std::variant<Enqueue, Lease, Finish, Return, PutCounters, PutLane, PutProducer, Due, Die, Redrive,
-                            Reschedule, MoveLease, ReleaseUnique, AddFinished, TrimFinished, PutQueue, PutType,
-                            RemoveQueue, ForgetProducer>;
+using Change = std::variant<Enqueue, Lease, Finish, Return, PutCounters, PutLane, PutProducer, Due, Die,
+                            Redrive, Reschedule, MoveLease, ReleaseUnique, AddFinished, TrimFinished,
+                            PutQueue, PutType, RemoveQueue, ForgetProducer>;
 
 }  // namespace jobq::change
 

@@ -1,5 +1,5 @@
-// What the engine is given: one request of one peer, an event of the transport, or the answer of the store to a read
-// that the engine asked for.
+// What the engine is given: one request of one peer, an event of the transport, or the answer of the store to
+// a read that the engine asked for.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ namespace command {
 
 // The transport has lost the connection: its session waits for its worker to come back.
 struct PeerLost {};
-// A message with these deliveries could not be handed to the transport: they go back uncounted, and the peer is lost.
+// A message with these deliveries could not be handed to the transport: they go back uncounted, and the peer
+// is lost.
 struct SendFailed {
   std::vector<protocol::LeaseRef> leases;
 };
@@ -34,8 +35,8 @@ struct Damaged {
   protocol::LeaseRef lease;
 };
 
-// Settings to change; what is unset stays. `settings` is applied by field name, so that this struct does not repeat
-// them: see apply_setting() in queue_settings.hpp.
+// Settings to change; what is unset stays. `settings` is applied by field name, so that this struct does not
+// repeat them: see apply_setting() in queue_settings.hpp.
 struct SetQueue {
   std::string_view queue;
   std::vector<std::pair<std::string, std::int64_t>> settings;
@@ -46,19 +47,19 @@ struct CancelJob {
 };
 // The filters of tasks over dead jobs. All that are set must match.
 struct DeadFilter {
-  JobId job{};                    // this one
+  JobId job{};  // this one
   std::string type;
   bool has_type = false;
   std::string error_contains;
-  std::int64_t min_age_ms = 0;    // dead at least this long
+  std::int64_t min_age_ms = 0;  // dead at least this long
 };
 // Begins a task; the reply is a TaskReply, then Admin "task" asks how it goes.
 struct RedriveDead {
   std::string_view queue;
   DeadFilter filter;
-  std::uint64_t limit = 0;        // 0: all
-  std::uint32_t rate_per_s = 0;   // 0: as fast as it goes
-  bool dry_run = false;           // count only
+  std::uint64_t limit = 0;       // 0: all
+  std::uint32_t rate_per_s = 0;  // 0: as fast as it goes
+  bool dry_run = false;          // count only
 };
 struct PurgeDead {
   std::string_view queue;
@@ -96,10 +97,11 @@ struct JobRead {
 }  // namespace command
 
 using CommandBody =
-    std::variant<protocol::Hello, protocol::Register, protocol::Enqueue, protocol::Outcomes, protocol::Heartbeat,
-                 protocol::Goodbye, command::PeerLost, command::SendFailed, command::Damaged, command::SetQueue,
-                 command::CancelJob, command::RedriveDead, command::PurgeDead, command::PurgeQueue, command::ShowTask,
-                 command::LaneRead, command::TimersRead, command::DeadRead, command::JobRead>;
+    std::variant<protocol::Hello, protocol::Register, protocol::Enqueue, protocol::Outcomes,
+                 protocol::Heartbeat, protocol::Goodbye, command::PeerLost, command::SendFailed,
+                 command::Damaged, command::SetQueue, command::CancelJob, command::RedriveDead,
+                 command::PurgeDead, command::PurgeQueue, command::ShowTask, command::LaneRead,
+                 command::TimersRead, command::DeadRead, command::JobRead>;
 
 struct Command {
   PeerId peer;
@@ -107,8 +109,8 @@ struct Command {
   CommandBody body;
 };
 
-// What the engine wants to know from the store before it can carry out a command: asked by Engine::lookups(), answered
-// into Facts in the same order, valid for the command in this turn.
+// What the engine wants to know from the store before it can carry out a command: asked by Engine::lookups(),
+// answered into Facts in the same order, valid for the command in this turn.
 struct UniqueLookup {
   std::string_view queue;  // by name: the engine resolves it; an unknown queue needs no lookup
   QueueNo queue_no = 0;

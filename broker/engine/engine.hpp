@@ -1,8 +1,9 @@
-// Decides everything that happens to jobs. Deterministic: the same calls in the same order give the same output, byte
-// for byte. Owns no thread, socket, file or clock, and draws no randomness but from its seed.
+// Decides everything that happens to jobs. Deterministic: the same calls in the same order give the same
+// output, byte for byte. Owns no thread, socket, file or clock, and draws no randomness but from its seed.
 //
-//   for each frame:  engine.lookups(command, &lookups); store answers; engine.apply(command, facts, now, &out);
-//   once per turn:   engine.tick(now, &out); store.submit(out.changes, engine.mark()); then send out.messages,
+//   for each frame:  engine.lookups(command, &lookups); store answers; engine.apply(command, facts, now,
+//   &out); once per turn:   engine.tick(now, &out); store.submit(out.changes, engine.mark()); then send
+//   out.messages,
 //                    do out.reads and give their answers to the next turn's first apply().
 //
 // Not thread-safe; the server's loop is its only caller.
@@ -34,11 +35,11 @@ struct EngineLimits {
   std::uint32_t timer_window = 8192;            // soonest timers kept in memory
   std::uint32_t due_per_tick_max = 5'000;       // timers fired in one turn
   std::uint32_t dispatch_per_tick_max = 5'000;
-  std::int64_t heartbeat_ms = 5'000;            // what sessions are told; lost after three of them
-  std::int64_t stop_grace_ms = 5'000;           // how long after max_run_time a handler may take to stop
-  std::uint32_t finished_kept = 1'000;          // finished jobs remembered per queue, in memory
+  std::int64_t heartbeat_ms = 5'000;    // what sessions are told; lost after three of them
+  std::int64_t stop_grace_ms = 5'000;   // how long after max_run_time a handler may take to stop
+  std::uint32_t finished_kept = 1'000;  // finished jobs remembered per queue, in memory
   bool auto_create = true;
-  QueueSettings defaults;                       // of queues that come into being
+  QueueSettings defaults;  // of queues that come into being
 };
 
 // Refused early, while acks and deletes still work: set by the server from the store's health.
@@ -58,8 +59,9 @@ struct QueueView {
   std::uint32_t workers = 0;  // sessions that serve it
   std::uint64_t slots = 0;    // their credit
   std::uint64_t busy = 0;     // of it, in use for this queue
-  std::vector<std::pair<std::string, std::uint64_t>> unserved_types;  // ready jobs of types that no worker serves
-  bool starved = false;       // ready jobs, free slots, and nothing handed out for a while: a fault of ours
+  std::vector<std::pair<std::string, std::uint64_t>>
+      unserved_types;    // ready jobs of types that no worker serves
+  bool starved = false;  // ready jobs, free slots, and nothing handed out for a while: a fault of ours
 };
 
 struct SessionView {
@@ -98,16 +100,16 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Begins: gives recovered leases their grace and asks for the heads of lanes and timers. Once, before apply().
-  // REQUIRES: now.engine >= the engine clock of the recovered mark.
+  // Begins: gives recovered leases their grace and asks for the heads of lanes and timers. Once, before
+  // apply(). REQUIRES: now.engine >= the engine clock of the recovered mark.
   void start(const Now& now, Output* out);
 
   // What apply() has to know from the store. Appends.
   void lookups(const Command& command, Lookups* lookups) const;
 
-  // Carries out one command. Returns false when a fact is out of date because an earlier command of the same turn
-  // changed the same job: nothing was done, look up and apply again in the next turn, before anything else.
-  // REQUIRES: now not before that of any earlier call; facts answer lookups(command) of this turn.
+  // Carries out one command. Returns false when a fact is out of date because an earlier command of the same
+  // turn changed the same job: nothing was done, look up and apply again in the next turn, before anything
+  // else. REQUIRES: now not before that of any earlier call; facts answer lookups(command) of this turn.
   [[nodiscard]] bool apply(const Command& command, const Facts& facts, const Now& now, Output* out);
 
   // All that time alone makes due, then matches ready jobs with credit, then closes the turn (counters).
@@ -133,7 +135,8 @@ class Engine {
   // Peers that the server should tell that the broker stops.
   [[nodiscard]] std::vector<PeerId> session_peers() const;
 
-  // The slow walk: every relation between the parts. For tests, the simulator and debug builds; aborts on a breach.
+  // The slow walk: every relation between the parts. For tests, the simulator and debug builds; aborts on a
+  // breach.
   void check_invariants() const;
 
  private:

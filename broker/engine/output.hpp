@@ -31,8 +31,8 @@ struct TaskReply {
   std::uint64_t task = 0;
   const char* kind = "";  // "redrive", "dead.purge", "queue.purge"
   TaskState state = TaskState::running;
-  std::uint64_t scanned = 0;          // looked at
-  std::uint64_t moved = 0;            // redriven or removed; with dry_run: would be
+  std::uint64_t scanned = 0;  // looked at
+  std::uint64_t moved = 0;    // redriven or removed; with dry_run: would be
   std::uint64_t skipped_expired = 0;
   bool dry_run = false;
 };

@@ -23,14 +23,19 @@ constexpr SettingInfo kTable[] = {
      "how long a worker holds a job without extending; workers extend by themselves"},
     {"session_grace_ms", SettingUnit::milliseconds, 0, 3600LL * 1000,
      "how long a lost worker may take to come back before its jobs count as crashed"},
-    {"max_run_ms", SettingUnit::milliseconds, 0, limits::kRunMsMax, "longest run of one attempt; 0: no limit"},
+    {"max_run_ms", SettingUnit::milliseconds, 0, limits::kRunMsMax,
+     "longest run of one attempt; 0: no limit"},
     {"crash_limit", SettingUnit::count, 1, 1000, "crashes in a row before a job is put among the dead"},
     {"default_priority", SettingUnit::count, 0, limits::kPriorityMax, "of jobs that name none; 9 goes first"},
-    {"max_jobs", SettingUnit::count, 0, kHugeCount, "waiting and leased jobs; above it enqueues are refused; 0: no limit"},
-    {"max_bytes", SettingUnit::bytes, 0, kHugeCount, "of their bodies and headers; above it enqueues are refused; 0: no limit"},
+    {"max_jobs", SettingUnit::count, 0, kHugeCount,
+     "waiting and leased jobs; above it enqueues are refused; 0: no limit"},
+    {"max_bytes", SettingUnit::bytes, 0, kHugeCount,
+     "of their bodies and headers; above it enqueues are refused; 0: no limit"},
     {"history_count", SettingUnit::count, 0, 10'000'000, "finished jobs remembered on disk; 0: none"},
-    {"history_age_ms", SettingUnit::milliseconds, 0, 10 * kYearMs, "and not longer than this; 0: no limit by age"},
-    {"dead_retention_ms", SettingUnit::milliseconds, 0, 10 * kYearMs, "dead jobs older than this are dropped; 0: kept for ever"},
+    {"history_age_ms", SettingUnit::milliseconds, 0, 10 * kYearMs,
+     "and not longer than this; 0: no limit by age"},
+    {"dead_retention_ms", SettingUnit::milliseconds, 0, 10 * kYearMs,
+     "dead jobs older than this are dropped; 0: kept for ever"},
     {"target_wait_ms", SettingUnit::milliseconds, 0, kYearMs,
      "an oldest ready job above this is shown as a problem; 0: never"},
     {"paused", SettingUnit::flag, 0, 1, "1: nothing is handed out; jobs are still accepted"},
@@ -85,7 +90,8 @@ Status apply_setting(QueueSettings* settings, std::string_view name, std::int64_
 
 std::int64_t read_setting(const QueueSettings& settings, std::string_view name) {
   std::int64_t value = 0;
-  const bool found = with_field(settings, name, [&](const auto& field) { value = static_cast<std::int64_t>(field); });
+  const bool found =
+      with_field(settings, name, [&](const auto& field) { value = static_cast<std::int64_t>(field); });
   JOBQ_CHECK(found, "{}", name);
   return value;
 }

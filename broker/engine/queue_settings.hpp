@@ -1,5 +1,5 @@
-// The per-queue settings by name: one table that the wire, the command line, the configuration file and the documents
-// share.
+// The per-queue settings by name: one table that the wire, the command line, the configuration file and the
+// documents share.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ struct SettingInfo {
 // In the order in which they are shown.
 std::span<const SettingInfo> queue_setting_table();
 
-// bad_argument for an unknown name (the text lists the known ones) or a value out of range (it says the range).
+// bad_argument for an unknown name (the text lists the known ones) or a value out of range (it says the
+// range).
 Status apply_setting(QueueSettings* settings, std::string_view name, std::int64_t value);
 // REQUIRES: a name of the table.
 std::int64_t read_setting(const QueueSettings& settings, std::string_view name);

@@ -1,7 +1,7 @@
 // The nouns of the engine and the store: what a job, a lane, a queue's settings and counters are.
 //
-// A *lane* is one queue at one priority and type. Ready jobs are ordered within a lane by id (arrival order), which is
-// all the order a store has to be able to produce.
+// A *lane* is one queue at one priority and type. Ready jobs are ordered within a lane by id (arrival order),
+// which is all the order a store has to be able to produce.
 #pragma once
 
 #include <array>
@@ -18,7 +18,8 @@ namespace jobq {
 
 using protocol::JobState;
 
-// Numbers of queues and types: given out in order, durable, never reused. Type 0 is "no type". Queue 0 is "none".
+// Numbers of queues and types: given out in order, durable, never reused. Type 0 is "no type". Queue 0 is
+// "none".
 using QueueNo = std::uint32_t;
 using TypeNo = std::uint32_t;
 
@@ -47,8 +48,8 @@ struct TimerKey {
   auto operator<=>(const TimerKey&) const = default;  // the firing order within a clock
 };
 
-// What is durable about a job beyond its immutable record and its state, written only on the paths where something
-// unusual happened (a failure, a crash, a release, a snooze, a redrive). Absent means all zero.
+// What is durable about a job beyond its immutable record and its state, written only on the paths where
+// something unusual happened (a failure, a crash, a release, a snooze, a redrive). Absent means all zero.
 struct JobProgress {
   LeaseNo lease_no = 0;  // the last one granted; exact for jobs that are not leased
   std::uint32_t failures = 0;
@@ -64,10 +65,10 @@ struct JobProgress {
 struct JobMeta {
   JobId id{};
   Lane lane{};
-  std::uint32_t bytes = 0;         // body and headers: what credit and max_bytes count
-  TimeMs enqueued_at{};            // engine clock
-  TimeMs expires_at{};             // engine clock; zero: never
-  TimeMs due{};                    // scheduled: when it becomes ready, on due_clock
+  std::uint32_t bytes = 0;  // body and headers: what credit and max_bytes count
+  TimeMs enqueued_at{};     // engine clock
+  TimeMs expires_at{};      // engine clock; zero: never
+  TimeMs due{};             // scheduled: when it becomes ready, on due_clock
   Clock due_clock = Clock::engine;
   bool has_unique_key = false;
   bool has_progress = false;       // a progress record is stored
@@ -79,21 +80,24 @@ struct JobMeta {
 
 // Per-queue settings, live and durable. A field's comment says what goes wrong at either end.
 struct QueueSettings {
-  std::uint32_t max_attempts = 25;        // 1: never retried. Failures up to here, then dead
-  std::int64_t backoff_min_ms = 1'000;    // too low: a broken dependency is hammered
+  std::uint32_t max_attempts = 25;                   // 1: never retried. Failures up to here, then dead
+  std::int64_t backoff_min_ms = 1'000;               // too low: a broken dependency is hammered
   std::int64_t backoff_max_ms = 12LL * 3600 * 1000;  // too high: nobody notices that it works again
-  std::uint32_t backoff_factor = 2;       // the ceiling is multiplied by this with every failure
-  std::int64_t lease_ms = 30'000;         // too low: a slow network lapses leases; too high: a hung worker is noticed late
-  std::int64_t session_grace_ms = 10'000; // how long a lost worker may take to come back before its jobs count as crashed
-  std::uint32_t max_run_ms = 0;           // 0: no limit
-  std::uint32_t crash_limit = 3;          // crashes in a row before the job is put among the dead
+  std::uint32_t backoff_factor = 2;                  // the ceiling is multiplied by this with every failure
+  std::int64_t lease_ms =
+      30'000;  // too low: a slow network lapses leases; too high: a hung worker is noticed late
+  std::int64_t session_grace_ms =
+      10'000;  // how long a lost worker may take to come back before its jobs count as crashed
+  std::uint32_t max_run_ms = 0;   // 0: no limit
+  std::uint32_t crash_limit = 3;  // crashes in a row before the job is put among the dead
   std::uint8_t default_priority = limits::kPriorityDefault;
-  std::uint64_t max_jobs = 0;             // waiting and leased jobs; 0: no limit
-  std::uint64_t max_bytes = 0;            // of their bodies and headers; 0: no limit
-  std::uint32_t history_count = 0;        // finished jobs remembered durably; 0: none (the last 1,000 in memory only)
-  std::int64_t history_age_ms = 0;        // and not longer than this; 0: no limit by age
-  std::int64_t dead_retention_ms = 0;     // 0: dead jobs are kept for ever
-  std::int64_t target_wait_ms = 60'000;   // oldest ready job above this: a problem in `jobq stats`
+  std::uint64_t max_jobs = 0;   // waiting and leased jobs; 0: no limit
+  std::uint64_t max_bytes = 0;  // of their bodies and headers; 0: no limit
+  std::uint32_t history_count =
+      0;  // finished jobs remembered durably; 0: none (the last 1,000 in memory only)
+  std::int64_t history_age_ms = 0;       // and not longer than this; 0: no limit by age
+  std::int64_t dead_retention_ms = 0;    // 0: dead jobs are kept for ever
+  std::int64_t target_wait_ms = 60'000;  // oldest ready job above this: a problem in `jobq stats`
   bool paused = false;
   bool operator==(const QueueSettings&) const = default;
 };
@@ -105,12 +109,12 @@ struct QueueCounters {
   std::uint64_t bytes = 0;                                       // of ready, scheduled, leased
   std::uint64_t enqueued_total = 0;
   std::uint64_t acked_total = 0, expired_total = 0, cancelled_total = 0, purged_total = 0, dropped_total = 0;
-  std::uint64_t failed_total = 0;    // attempts that ended in nack, exception, timeout
+  std::uint64_t failed_total = 0;  // attempts that ended in nack, exception, timeout
   std::uint64_t crashed_total = 0, lapsed_total = 0;
   std::uint64_t released_total = 0, snoozed_total = 0;
   std::uint64_t dead_total = 0, redriven_total = 0;
   std::uint64_t duplicate_total = 0;
-  std::uint64_t finished_seq = 0;    // numbers the durable history
+  std::uint64_t finished_seq = 0;  // numbers the durable history
   bool operator==(const QueueCounters&) const = default;
   [[nodiscard]] std::uint64_t live() const { return ready + scheduled + leased; }
   [[nodiscard]] std::uint64_t exits() const {
@@ -136,16 +140,16 @@ struct AttemptRecord {
   AttemptOutcome outcome = AttemptOutcome::failed;
   TimeMs started_at{}, ended_at{};
   SessionNo session{};
-  std::string worker;        // "name@host:pid"
-  std::string error;         // at most kErrorTextBytesMax
+  std::string worker;  // "name@host:pid"
+  std::string error;   // at most kErrorTextBytesMax
 };
 
 // Why a job is dead. DO NOT RENUMBER: stored.
 enum class DeadReason : std::uint8_t {
-  attempts = 0,   // max_attempts failures
-  rejected = 1,   // the worker said never again
-  crashes = 2,    // crash_limit crashes in a row
-  damaged = 3,    // its stored record does not check
+  attempts = 0,  // max_attempts failures
+  rejected = 1,  // the worker said never again
+  crashes = 2,   // crash_limit crashes in a row
+  damaged = 3,   // its stored record does not check
 };
 
 const char* to_string(Exit exit);

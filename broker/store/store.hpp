@@ -1,8 +1,8 @@
-// The narrow interface behind which jobs are kept. Written by one thread, the broker's loop, which is also its only
-// reader; backup() alone may be called from another.
+// The narrow interface behind which jobs are kept. Written by one thread, the broker's loop, which is also
+// its only reader; backup() alone may be called from another.
 //
-// The interface names no database. Two stores keep its contract: LmdbStore (the product) and MemoryStore (tests and
-// the simulator); tests/store/store_contract.hpp is run against both.
+// The interface names no database. Two stores keep its contract: LmdbStore (the product) and MemoryStore
+// (tests and the simulator); tests/store/store_contract.hpp is run against both.
 #pragma once
 
 #include <cstdint>
@@ -47,26 +47,27 @@ struct RecoveredProducer {
   std::vector<change::ProducerAnswer> answers;  // by sequence
 };
 
-// Everything the engine keeps in memory. O(leased jobs + queues + lanes + open requests), whatever the backlog.
+// Everything the engine keeps in memory. O(leased jobs + queues + lanes + open requests), whatever the
+// backlog.
 struct Recovered {
   protocol::Incarnation incarnation{};
-  std::uint64_t secret = 0;  // random, made with the store: what session secrets are derived from
-  Mark mark;                 // as of the last batch
-  std::vector<RecoveredQueue> queues;    // by number
-  std::vector<std::string> types;        // types[n] is type number n; types[0] is ""
-  std::vector<RecoveredLane> lanes;      // by lane
-  std::vector<RecoveredLease> leases;    // by job
+  std::uint64_t secret = 0;            // random, made with the store: what session secrets are derived from
+  Mark mark;                           // as of the last batch
+  std::vector<RecoveredQueue> queues;  // by number
+  std::vector<std::string> types;      // types[n] is type number n; types[0] is ""
+  std::vector<RecoveredLane> lanes;    // by lane
+  std::vector<RecoveredLease> leases;  // by job
   std::vector<RecoveredProducer> producers;  // by producer
 };
 
 // ---- reads ------------------------------------------------------------------------------------
 
-// Of every JobMeta that a store hands out: progress is the stored one (all zero when there is none), due is set only
-// while the job is scheduled, and progress.ready_since of a job that was delayed at its enqueue and is ready now is the
-// time it was delayed to (so that nobody counts a delay as waiting).
+// Of every JobMeta that a store hands out: progress is the stored one (all zero when there is none), due is
+// set only while the job is scheduled, and progress.ready_since of a job that was delayed at its enqueue and
+// is ready now is the time it was delayed to (so that nobody counts a delay as waiting).
 
-// The next ready jobs of a lane after an id, in id order. `covered_to`: every ready job of the lane with id <=
-// covered_to and > after is in `jobs`. `end`: there is no ready job behind them.
+// The next ready jobs of a lane after an id, in id order. `covered_to`: every ready job of the lane with id
+// <= covered_to and > after is in `jobs`. `end`: there is no ready job behind them.
 struct LanePage {
   std::vector<JobMeta> jobs;
   JobId covered_to{};
@@ -120,9 +121,9 @@ struct FinishedJob {
 };
 
 struct StoreHealth {
-  std::uint64_t map_bytes = 0;        // what the store may grow to
-  std::uint64_t used_bytes = 0;       // pages in use
-  std::uint64_t free_bytes = 0;       // pages inside the file that are free for reuse
+  std::uint64_t map_bytes = 0;   // what the store may grow to
+  std::uint64_t used_bytes = 0;  // pages in use
+  std::uint64_t free_bytes = 0;  // pages inside the file that are free for reuse
   std::uint64_t file_bytes = 0;
   std::uint64_t disk_free_bytes = 0;
   std::uint64_t commits = 0;
@@ -135,12 +136,14 @@ class Store {
  public:
   virtual ~Store() = default;
 
-  // Reads what the engine keeps in memory. Once, before anything else. Corruption stops it: nothing is skipped.
+  // Reads what the engine keeps in memory. Once, before anything else. Corruption stops it: nothing is
+  // skipped.
   virtual Result<Recovered> recover() = 0;
 
-  // Hands in one turn's changes, in order: all durable or none. Batches complete in the order they were submitted.
-  // After one failure every later call fails too: memory is ahead of disk and the process has to end.
-  // REQUIRES: the changes are legal (a job is leased before it is finished, ...); a store may check and abort.
+  // Hands in one turn's changes, in order: all durable or none. Batches complete in the order they were
+  // submitted. After one failure every later call fails too: memory is ahead of disk and the process has to
+  // end. REQUIRES: the changes are legal (a job is leased before it is finished, ...); a store may check and
+  // abort.
   virtual Result<BatchNo> submit(std::span<const Change> changes, const Mark& mark) = 0;
   // The last batch that is durable. wait: returns when the last one submitted is.
   virtual Result<BatchNo> completed(bool wait) = 0;
@@ -154,8 +157,8 @@ class Store {
   virtual Result<std::vector<AttemptRecord>> read_attempts(JobId job) = 0;
   virtual Result<std::optional<FinishedJob>> read_finished(JobId job) = 0;
 
-  // Calls visit(index, job) for each of the ids in order. An id that is not stored, or whose record does not check,
-  // is visited with nullptr (and counted in health().damaged_records when it is damaged).
+  // Calls visit(index, job) for each of the ids in order. An id that is not stored, or whose record does not
+  // check, is visited with nullptr (and counted in health().damaged_records when it is damaged).
   using Visit = std::function<void(std::size_t index, const StoredJob* job)>;
   virtual Status visit_jobs(std::span<const JobId> jobs, const Visit& visit) = 0;
 

@@ -1,5 +1,5 @@
-// What can go wrong, as values: Code (stable numbers, the same on the wire, in the library and in the command line),
-// Status (a code and a sentence for people) and Result<T> (a value or a Status).
+// What can go wrong, as values: Code (stable numbers, the same on the wire, in the library and in the command
+// line), Status (a code and a sentence for people) and Result<T> (a value or a Status).
 //
 //   jobq::Result<jobq::Enqueued> made = client.try_enqueue("receipts", "hello");
 //   if (!made.ok()) log(made.status().text());
@@ -15,7 +15,8 @@
 
 namespace jobq {
 
-// DO NOT RENUMBER: these numbers are on the wire and in users' scripts. docs/protocol.md lists them with remedies.
+// DO NOT RENUMBER: these numbers are on the wire and in users' scripts. docs/protocol.md lists them with
+// remedies.
 enum class Code : std::uint16_t {
   ok = 0,
 
@@ -44,11 +45,12 @@ enum class Code : std::uint16_t {
   bad_unique_key = 211,
   too_many_queues = 212,
   too_many_types = 213,
-  not_done = 214,          // another job of the same group was refused, so this one was not stored
-  unknown_producer = 215,  // the broker has forgotten this producer: whether the first send was stored is unknown
-  resend_mismatch = 216,   // the same sequence number with another content
-  shutting_down = 217,     // the broker is stopping; retry later
-  too_many_open = 218,     // more unanswered requests than a producer may have
+  not_done = 214,  // another job of the same group was refused, so this one was not stored
+  unknown_producer =
+      215,  // the broker has forgotten this producer: whether the first send was stored is unknown
+  resend_mismatch = 216,  // the same sequence number with another content
+  shutting_down = 217,    // the broker is stopping; retry later
+  too_many_open = 218,    // more unanswered requests than a producer may have
 
   // 3xx: a job or a lease.
   stale_lease = 300,      // the job is not, or no longer, leased under this number
@@ -60,16 +62,16 @@ enum class Code : std::uint16_t {
 
   // 5xx: this side.
   internal = 500,
-  corruption = 501,       // bytes on disk that do not check
+  corruption = 501,  // bytes on disk that do not check
   io_error = 502,
   not_supported = 503,
 
   // 9xx: made by the client library; never on the wire.
-  timed_out = 900,      // the deadline passed; whether the broker did it is unknown
-  buffer_full = 901,    // the client's own bounded buffer is full; nothing was sent
-  closed = 902,         // the client was closed
+  timed_out = 900,    // the deadline passed; whether the broker did it is unknown
+  buffer_full = 901,  // the client's own bounded buffer is full; nothing was sent
+  closed = 902,       // the client was closed
   bad_endpoint = 903,
-  bad_body = 904,       // a body that does not decode as the asked type
+  bad_body = 904,  // a body that does not decode as the asked type
 };
 
 // "stale_lease", ...; "code_<n>" for a number this version does not know.
@@ -96,8 +98,8 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}               // NOLINT(google-explicit-constructor)
-  Result(Status status) : status_(std::move(status)) {}       // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}          // NOLINT(google-explicit-constructor)
+  Result(Status status) : status_(std::move(status)) {}  // NOLINT(google-explicit-constructor)
   Result(Code code, std::string text) : status_(code, std::move(text)) {}
 
   [[nodiscard]] bool ok() const { return value_.has_value(); }

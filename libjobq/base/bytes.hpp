@@ -1,5 +1,5 @@
-// Big-endian integers in byte strings: keys in the store sort by value this way, and the format does not depend on the
-// machine.
+// Big-endian integers in byte strings: keys in the store sort by value this way, and the format does not
+// depend on the machine.
 #pragma once
 
 #include <bit>

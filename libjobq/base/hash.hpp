@@ -1,5 +1,6 @@
-// The one hash of the project: XXH3, 64 bits (https://github.com/Cyan4973/xxHash). For checksums, fingerprints and
-// equality hints; not for secrets. Stored: the algorithm and its seed are part of the storage format.
+// The one hash of the project: XXH3, 64 bits (https://github.com/Cyan4973/xxHash). For checksums,
+// fingerprints and equality hints; not for secrets. Stored: the algorithm and its seed are part of the
+// storage format.
 #pragma once
 
 #include <cstdint>

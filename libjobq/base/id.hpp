@@ -12,7 +12,8 @@
 namespace jobq {
 
 // A job, in arrival order over all queues. Never reused. 0 is "no job".
-// Users see it as text: 'j' and the number in Crockford's base 32, lower case, without leading zeros ("j1a7").
+// Users see it as text: 'j' and the number in Crockford's base 32, lower case, without leading zeros
+// ("j1a7").
 struct JobId {
   std::uint64_t value = 0;
   auto operator<=>(const JobId&) const = default;

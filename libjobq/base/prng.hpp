@@ -1,5 +1,6 @@
-// A seeded pseudo-random generator of our own, so that the same seed gives the same decisions with every compiler and
-// standard library (std::*_distribution does not promise that). Integer ranges only. Not for secrets.
+// A seeded pseudo-random generator of our own, so that the same seed gives the same decisions with every
+// compiler and standard library (std::*_distribution does not promise that). Integer ranges only. Not for
+// secrets.
 //
 // Algorithm: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014).
 #pragma once

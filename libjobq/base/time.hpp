@@ -1,7 +1,9 @@
-// Time as the engine sees it: milliseconds in strong types, handed in by the caller, never read from the system.
+// Time as the engine sees it: milliseconds in strong types, handed in by the caller, never read from the
+// system.
 //
 // Two clocks exist and are kept apart (docs/guarantees.md, "time"):
-//   * the engine clock: starts at the Unix time of the store's creation, then runs with the monotonic clock. Leases,
+//   * the engine clock: starts at the Unix time of the store's creation, then runs with the monotonic clock.
+//   Leases,
 //     delays, backoff and expiry are counted on it; a jump of the wall clock does not move it.
 //   * the wall clock: Unix time. Only `run_at` times that a user gave as a date are compared with it.
 // Both are `TimeMs`; a name says which one is meant where both are near.

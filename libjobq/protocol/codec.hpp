@@ -1,8 +1,9 @@
-// Bytes <-> messages. Total: any bytes give a message or a Status that says what is wrong with them; depth, counts and
-// sizes are checked before memory is taken for them. Nothing here allocates in proportion to a number that was read
-// but not yet backed by bytes.
+// Bytes <-> messages. Total: any bytes give a message or a Status that says what is wrong with them; depth,
+// counts and sizes are checked before memory is taken for them. Nothing here allocates in proportion to a
+// number that was read but not yet backed by bytes.
 //
-// A message is one msgpack array: [version, type, request_id, fields...] (https://github.com/msgpack/msgpack, spec.md).
+// A message is one msgpack array: [version, type, request_id, fields...] (https://github.com/msgpack/msgpack,
+// spec.md).
 //
 // Thread-safety: functions without state; an Encoder belongs to one thread.
 #pragma once
@@ -24,7 +25,8 @@ struct DecodeLimits {
 };
 
 // What a broker reads and what a client reads. Views in the result point into `frame`.
-// A failure in the fields still fills *request_id when the header could be read, so that the error can be answered.
+// A failure in the fields still fills *request_id when the header could be read, so that the error can be
+// answered.
 Result<RequestMessage> decode_request(std::string_view frame, const DecodeLimits& limits,
                                       std::uint64_t* request_id);
 Result<ReplyMessage> decode_reply(std::string_view frame, const DecodeLimits& limits);

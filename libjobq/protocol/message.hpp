@@ -1,8 +1,9 @@
-// The one vocabulary of messages: what codec.hpp turns bytes into and back, what the broker's engine is given, and what
-// the client's and the worker's state machines speak. docs/protocol.md is the same thing for strangers.
+// The one vocabulary of messages: what codec.hpp turns bytes into and back, what the broker's engine is
+// given, and what the client's and the worker's state machines speak. docs/protocol.md is the same thing for
+// strangers.
 //
-// Strings and bodies are views. In a decoded message they point into the frame it was decoded from, which the caller
-// keeps alive; in a message to be encoded they point to whatever the sender owns.
+// Strings and bodies are views. In a decoded message they point into the frame it was decoded from, which the
+// caller keeps alive; in a message to be encoded they point to whatever the sender owns.
 //
 // A request carries a request id chosen by its sender; the reply repeats it. Pushes carry request id 0.
 // New fields are only ever added at the end of an array: readers skip what they do not know.
@@ -44,8 +45,8 @@ enum class MessageType : std::uint8_t {
   admin_reply = 14,
   error = 15,  // instead of any reply: the request as a whole was refused
   deliver = 64,
-  bye = 65,       // the broker is stopping, or has ended this session: register again after retry_after
-  revoked = 66,   // leases that the worker has lost: stop, an answer will be refused
+  bye = 65,      // the broker is stopping, or has ended this session: register again after retry_after
+  revoked = 66,  // leases that the worker has lost: stop, an answer will be refused
   cancel_requested = 67,
 };
 
@@ -88,9 +89,9 @@ struct EnqueueJob {
   std::string_view body;
   std::string_view headers;  // packed, see codec.hpp: checked at decode, opaque afterwards
   std::optional<std::uint8_t> priority;
-  DurationMs delay{};        // > 0: not before this long from now
-  TimeMs run_at{};           // set: not before this date (wall clock); not together with delay
-  DurationMs expires_in{};   // > 0: not to be started after this long from now
+  DurationMs delay{};              // > 0: not before this long from now
+  TimeMs run_at{};                 // set: not before this date (wall clock); not together with delay
+  DurationMs expires_in{};         // > 0: not to be started after this long from now
   std::uint32_t max_attempts = 0;  // 0: the queue's
   std::uint32_t max_run_ms = 0;    // 0: the queue's
   std::string_view unique_key;
@@ -111,7 +112,7 @@ struct Enqueue {
   bool resend = false;               // this sequence may have been sent before
   std::vector<EnqueueGroup> groups;  // REQUIRES: cover `jobs` exactly, in order, none empty
   std::vector<EnqueueJob> jobs;
-  std::uint64_t content_hash = 0;    // not on the wire: the decoder's hash over everything that is stored
+  std::uint64_t content_hash = 0;  // not on the wire: the decoder's hash over everything that is stored
 };
 
 enum class EnqueueOutcome : std::uint8_t { created = 0, duplicate = 1, refused = 2 };
@@ -120,11 +121,11 @@ enum class JobState : std::uint8_t { scheduled = 0, ready = 1, leased = 2, dead 
 
 struct EnqueueResult {
   EnqueueOutcome outcome = EnqueueOutcome::created;
-  JobId id{};                          // created: the new job; duplicate: the one that holds the key
-  JobState state = JobState::ready;    // of that job
-  bool body_differs = false;           // duplicate: the stored body is another one
-  Code code = Code::ok;                // refused: why
-  std::uint32_t retry_after_ms = 0;    // refused and worth retrying: how long to wait first
+  JobId id{};                        // created: the new job; duplicate: the one that holds the key
+  JobState state = JobState::ready;  // of that job
+  bool body_differs = false;         // duplicate: the stored body is another one
+  Code code = Code::ok;              // refused: why
+  std::uint32_t retry_after_ms = 0;  // refused and worth retrying: how long to wait first
   bool operator==(const EnqueueResult&) const = default;
 };
 
@@ -135,14 +136,21 @@ struct Enqueued {
 
 // ---- working ----------------------------------------------------------------------------------
 
-enum class OutcomeKind : std::uint8_t { ack = 0, nack = 1, release = 2, reject = 3, snooze = 4, no_handler = 5 };
+enum class OutcomeKind : std::uint8_t {
+  ack = 0,
+  nack = 1,
+  release = 2,
+  reject = 3,
+  snooze = 4,
+  no_handler = 5
+};
 
 struct Outcome {
   LeaseRef lease;
   OutcomeKind kind = OutcomeKind::ack;
-  std::string_view text;   // nack, reject: the error, kept with the attempt
-  DurationMs delay{};      // snooze: how long. nack: > 0 replaces the backoff
-  DurationMs ran_for{};    // how long the handler ran, as the worker measured it
+  std::string_view text;  // nack, reject: the error, kept with the attempt
+  DurationMs delay{};     // snooze: how long. nack: > 0 replaces the backoff
+  DurationMs ran_for{};   // how long the handler ran, as the worker measured it
 };
 
 struct WeightedQueue {
@@ -165,8 +173,8 @@ struct Register {
   std::string_view build;
 };
 
-// owned: still yours, the lease runs anew. settled: this outcome is applied (now or before). stale: the lease is not
-// yours any more. gone: the job has left the broker.
+// owned: still yours, the lease runs anew. settled: this outcome is applied (now or before). stale: the lease
+// is not yours any more. gone: the job has left the broker.
 enum class ClaimResult : std::uint8_t { owned = 0, settled = 1, stale = 2, gone = 3 };
 
 struct Registered {
@@ -203,16 +211,16 @@ struct HeartbeatReply {
 
 struct Delivery {
   LeaseRef lease;
-  std::uint32_t attempt = 1;      // failures so far + 1
+  std::uint32_t attempt = 1;  // failures so far + 1
   std::uint32_t max_attempts = 0;
   std::string_view queue;
   std::string_view type;
-  std::string_view headers;       // packed
+  std::string_view headers;  // packed
   std::string_view body;
   std::uint8_t priority = 0;
-  TimeMs enqueued_at{};           // engine clock, near Unix time
-  std::uint32_t lease_ms = 0;     // from the sending of this message on
-  std::uint32_t max_run_ms = 0;   // 0: none
+  TimeMs enqueued_at{};          // engine clock, near Unix time
+  std::uint32_t lease_ms = 0;    // from the sending of this message on
+  std::uint32_t max_run_ms = 0;  // 0: none
 };
 
 struct Deliver {
@@ -220,14 +228,18 @@ struct Deliver {
   std::vector<Delivery> jobs;
 };
 
-struct Goodbye {};       // a worker leaves: what it holds goes back uncounted
+struct Goodbye {};  // a worker leaves: what it holds goes back uncounted
 struct GoodbyeReply {};
 struct Bye {
   Code reason = Code::shutting_down;  // shutting_down, or unknown_session: register anew
   std::uint32_t retry_after_ms = 0;
 };
-struct Revoked { std::vector<LeaseRef> leases; };
-struct CancelRequested { std::vector<LeaseRef> leases; };
+struct Revoked {
+  std::vector<LeaseRef> leases;
+};
+struct CancelRequested {
+  std::vector<LeaseRef> leases;
+};
 
 // ---- administration ---------------------------------------------------------------------------
 
