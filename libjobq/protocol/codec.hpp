@@ -5,7 +5,7 @@
 // A message is one msgpack array: [version, type, request_id, fields...] (https://github.com/msgpack/msgpack,
 // spec.md).
 //
-// Thread-safety: functions without state; an Encoder belongs to one thread.
+// Thread-safety: functions without state.
 #pragma once
 
 #include <cstddef>
@@ -32,13 +32,17 @@ Result<RequestMessage> decode_request(std::string_view frame, const DecodeLimits
 Result<ReplyMessage> decode_reply(std::string_view frame, const DecodeLimits& limits);
 
 // Appends the encoded message to *out (not cleared).
+// REQUIRES: an Enqueue's groups cover its jobs; job ids are set; headers and an AdminReply's document are
+// packed.
 void encode(const RequestMessage& message, std::string* out);
 void encode(const ReplyMessage& message, std::string* out);
 
-// Headers travel and are stored packed, as one msgpack map of strings to strings.
+// Headers travel and are stored packed, as one msgpack map of strings to strings; none at all is the empty
+// string. The limit kHeaderBytesMax counts the packed bytes.
 using Headers = std::vector<std::pair<std::string, std::string>>;
 std::string pack_headers(const Headers& headers);
-// Refuses what is over kHeaderBytesMax or kHeadersMax or is not a map of strings.
+// Refuse what is over kHeaderBytesMax or kHeadersMax (headers_too_large) or is not a map of strings
+// (bad_message).
 Result<Headers> unpack_headers(std::string_view packed);
 Status check_headers(std::string_view packed);
 

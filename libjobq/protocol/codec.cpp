@@ -1,1 +1,0 @@
-#include "libjobq/protocol/codec.hpp"

@@ -1,0 +1,354 @@
+#include <msgpack.hpp>
+
+#include "libjobq/base/check.hpp"
+#include "libjobq/protocol/codec.hpp"
+#include "libjobq/protocol/string_sink.hpp"
+
+namespace jobq::protocol {
+namespace {
+
+using Packer = msgpack::packer<StringSink>;
+
+template <typename T>
+std::string_view as_view(const T& id) {
+  return {reinterpret_cast<const char*>(id.data()), id.size()};
+}
+
+void pack_id16(Packer* packer, const std::array<std::uint8_t, 16>& id) {
+  if (id == std::array<std::uint8_t, 16>{}) {
+    packer->pack_nil();
+  } else {
+    pack_bytes(packer, as_view(id));
+  }
+}
+
+void pack_count(Packer* packer, std::size_t count) { packer->pack_array(static_cast<std::uint32_t>(count)); }
+
+template <typename Enum>
+void pack_enum(Packer* packer, Enum value) {
+  packer->pack_uint32(static_cast<std::uint32_t>(value));
+}
+
+void pack_job_id(Packer* packer, JobId id) { pack_text(packer, to_text(id)); }
+
+// Headers are packed already (codec.hpp).
+void pack_headers_as_they_are(Packer* packer, StringSink* sink, std::string_view headers) {
+  if (headers.empty()) {
+    packer->pack_nil();
+  } else {
+    sink->write(headers.data(), headers.size());
+  }
+}
+
+void pack_leases(Packer* packer, const std::vector<LeaseRef>& leases) {
+  pack_count(packer, leases.size());
+  for (const LeaseRef& lease : leases) {
+    pack_count(packer, 2);
+    pack_job_id(packer, lease.job);
+    packer->pack_uint32(lease.lease_no);
+  }
+}
+
+void pack_outcomes(Packer* packer, const std::vector<Outcome>& outcomes) {
+  pack_count(packer, outcomes.size());
+  for (const Outcome& outcome : outcomes) {
+    const std::uint32_t elements = outcome.delay.ms != 0     ? 6
+                                   : !outcome.text.empty()   ? 5
+                                   : outcome.ran_for.ms != 0 ? 4
+                                                             : 3;
+    pack_count(packer, elements);
+    pack_job_id(packer, outcome.lease.job);
+    packer->pack_uint32(outcome.lease.lease_no);
+    pack_enum(packer, outcome.kind);
+    if (elements > 3) packer->pack_int64(outcome.ran_for.ms);
+    if (elements > 4) pack_text(packer, outcome.text);
+    if (elements > 5) packer->pack_int64(outcome.delay.ms);
+  }
+}
+
+template <typename T>
+void pack_unless_zero(Packer* packer, T value) {
+  if (value == 0) {
+    packer->pack_nil();
+  } else {
+    packer->pack(value);
+  }
+}
+
+std::uint32_t elements_of(const EnqueueJob& job) {
+  if (job.unique_for.ms != 0) return 11;
+  if (job.max_run_ms != 0) return 10;
+  if (job.max_attempts != 0) return 9;
+  if (job.expires_in.ms != 0) return 8;
+  if (job.run_at.ms != 0) return 7;
+  if (job.delay.ms != 0) return 6;
+  if (!job.unique_key.empty()) return 5;
+  if (job.priority.has_value()) return 4;
+  if (!job.headers.empty()) return 3;
+  return 2;
+}
+
+// The order and the meaning of the elements: docs/protocol.md, "enqueue".
+void pack_job(Packer* packer, StringSink* sink, const EnqueueJob& job) {
+  const std::uint32_t elements = elements_of(job);
+  pack_count(packer, elements);
+  pack_text(packer, job.type);
+  pack_bytes(packer, job.body);
+  if (elements > 2) pack_headers_as_they_are(packer, sink, job.headers);
+  if (elements > 3) {
+    if (job.priority.has_value()) {
+      packer->pack_uint32(*job.priority);
+    } else {
+      packer->pack_nil();
+    }
+  }
+  if (elements > 4) {
+    if (job.unique_key.empty()) {
+      packer->pack_nil();
+    } else {
+      pack_text(packer, job.unique_key);
+    }
+  }
+  if (elements > 5) pack_unless_zero(packer, job.delay.ms);
+  if (elements > 6) pack_unless_zero(packer, job.run_at.ms);
+  if (elements > 7) pack_unless_zero(packer, job.expires_in.ms);
+  if (elements > 8) pack_unless_zero(packer, job.max_attempts);
+  if (elements > 9) pack_unless_zero(packer, job.max_run_ms);
+  if (elements > 10) pack_unless_zero(packer, job.unique_for.ms);
+}
+
+void pack_result(Packer* packer, const EnqueueResult& result) {
+  switch (result.outcome) {
+    case EnqueueOutcome::created:
+    case EnqueueOutcome::duplicate: {
+      const bool duplicate = result.outcome == EnqueueOutcome::duplicate;
+      pack_count(packer, duplicate ? 4 : 3);
+      pack_enum(packer, result.outcome);
+      pack_job_id(packer, result.id);
+      pack_enum(packer, result.state);
+      if (duplicate) packer->pack(result.body_differs);
+      return;
+    }
+    case EnqueueOutcome::refused:
+      pack_count(packer, 3);
+      pack_enum(packer, result.outcome);
+      pack_enum(packer, result.code);
+      packer->pack_uint32(result.retry_after_ms);
+      return;
+  }
+}
+
+template <typename Enum>
+void pack_enums(Packer* packer, const std::vector<Enum>& values) {
+  pack_count(packer, values.size());
+  for (const Enum value : values) pack_enum(packer, value);
+}
+
+// Writes a message's fields after its header. One operator() for each type of message.
+struct FieldWriter {
+  Packer* packer;
+  StringSink* sink;
+  std::uint64_t request_id;
+
+  void open(MessageType type, std::uint32_t fields) const {
+    pack_count(packer, 3 + fields);
+    packer->pack_uint32(kWireVersion);
+    pack_enum(packer, type);
+    packer->pack_uint64(request_id);
+  }
+
+  void operator()(const Hello& m) const {
+    open(MessageType::hello, 6);
+    packer->pack_uint32(m.version_min);
+    packer->pack_uint32(m.version_max);
+    packer->pack_uint64(m.features);
+    pack_text(packer, m.client);
+    pack_text(packer, m.host);
+    packer->pack_uint32(m.pid);
+  }
+
+  void operator()(const Register& m) const {
+    open(MessageType::register_worker, 12);
+    pack_unless_zero(packer, m.session.value);
+    pack_id16(packer, m.secret);
+    pack_count(packer, m.queues.size());
+    for (const WeightedQueue& queue : m.queues) {
+      pack_count(packer, 2);
+      pack_text(packer, queue.name);
+      packer->pack_uint32(queue.weight);
+    }
+    pack_count(packer, m.types.size());
+    for (const std::string_view type : m.types) pack_text(packer, type);
+    packer->pack_uint32(m.credit_jobs);
+    packer->pack_uint64(m.credit_bytes);
+    pack_leases(packer, m.held);
+    pack_outcomes(packer, m.outcomes);
+    pack_text(packer, m.name);
+    pack_text(packer, m.host);
+    packer->pack_uint32(m.pid);
+    pack_text(packer, m.build);
+  }
+
+  void operator()(const Enqueue& m) const {
+    open(MessageType::enqueue, 5);
+    pack_id16(packer, m.producer);
+    packer->pack_uint64(m.sequence);
+    packer->pack_uint64(m.lowest_open);
+    packer->pack(m.resend);
+    pack_count(packer, m.groups.size());
+    std::size_t next = 0;
+    for (const EnqueueGroup& group : m.groups) {
+      JOBQ_CHECK(group.first == next && group.count > 0 && group.count <= m.jobs.size() - next,
+                 "group at {} of {} jobs", group.first, group.count);
+      pack_count(packer, 2);
+      pack_text(packer, group.queue);
+      pack_count(packer, group.count);
+      for (std::uint32_t i = 0; i < group.count; ++i) pack_job(packer, sink, m.jobs[next++]);
+    }
+    JOBQ_CHECK(next == m.jobs.size(), "groups cover {} of {} jobs", next, m.jobs.size());
+  }
+
+  void operator()(const Outcomes& m) const {
+    open(MessageType::outcomes, m.credit_jobs.has_value() ? 2 : 1);
+    pack_outcomes(packer, m.outcomes);
+    if (m.credit_jobs.has_value()) packer->pack_uint32(*m.credit_jobs);
+  }
+
+  void operator()(const Heartbeat& m) const {
+    open(MessageType::heartbeat, m.credit_jobs.has_value() ? 2 : 1);
+    pack_leases(packer, m.extend);
+    if (m.credit_jobs.has_value()) packer->pack_uint32(*m.credit_jobs);
+  }
+
+  void operator()(const Goodbye&) const { open(MessageType::goodbye, 0); }
+
+  void operator()(const Admin& m) const {
+    open(MessageType::admin, 2);
+    pack_text(packer, m.verb);
+    packer->pack_map(static_cast<std::uint32_t>(m.params.size()));
+    for (const Param& param : m.params) {
+      pack_text(packer, param.name);
+      std::visit(
+          [this](const auto& value) {
+            using T = std::decay_t<decltype(value)>;
+            if constexpr (std::is_same_v<T, std::monostate>) {
+              packer->pack_nil();
+            } else if constexpr (std::is_same_v<T, std::string_view>) {
+              pack_text(packer, value);
+            } else {
+              packer->pack(value);
+            }
+          },
+          param.value);
+    }
+  }
+
+  void operator()(const Welcome& m) const {
+    open(MessageType::welcome, 8);
+    packer->pack_uint32(m.version);
+    packer->pack_uint64(m.features);
+    pack_bytes(packer, as_view(m.incarnation));
+    pack_text(packer, m.broker);
+    packer->pack_uint32(m.body_bytes_max);
+    packer->pack_uint32(m.message_bytes_max);
+    packer->pack_uint32(m.jobs_per_message_max);
+    packer->pack_uint32(m.heartbeat_ms);
+  }
+
+  void operator()(const Registered& m) const {
+    open(MessageType::registered, 6);
+    packer->pack_uint64(m.session.value);
+    pack_bytes(packer, as_view(m.secret));
+    packer->pack(m.resumed);
+    packer->pack_uint32(m.heartbeat_ms);
+    pack_enums(packer, m.held);
+    pack_enums(packer, m.outcomes);
+  }
+
+  void operator()(const Enqueued& m) const {
+    open(MessageType::enqueued, 2);
+    packer->pack_uint64(m.sequence);
+    pack_count(packer, m.results.size());
+    for (const EnqueueResult& result : m.results) pack_result(packer, result);
+  }
+
+  void operator()(const OutcomesReply& m) const {
+    open(MessageType::outcomes_reply, 1);
+    pack_enums(packer, m.results);
+  }
+
+  void operator()(const HeartbeatReply& m) const {
+    open(MessageType::heartbeat_reply, 2);
+    pack_enums(packer, m.extended);
+    pack_enums(packer, m.reasons);
+  }
+
+  void operator()(const GoodbyeReply&) const { open(MessageType::goodbye_reply, 0); }
+
+  void operator()(const AdminReply& m) const {
+    open(MessageType::admin_reply, 1);
+    if (m.document.empty()) {
+      packer->pack_map(0);
+    } else {
+      sink->write(m.document.data(), m.document.size());
+    }
+  }
+
+  void operator()(const Error& m) const {
+    open(MessageType::error, 3);
+    pack_enum(packer, m.code);
+    pack_text(packer, m.text);
+    packer->pack_uint32(m.retry_after_ms);
+  }
+
+  void operator()(const Deliver& m) const {
+    open(MessageType::deliver, 2);
+    packer->pack_uint64(m.session.value);
+    pack_count(packer, m.jobs.size());
+    for (const Delivery& job : m.jobs) {
+      pack_count(packer, 12);
+      pack_job_id(packer, job.lease.job);
+      packer->pack_uint32(job.lease.lease_no);
+      packer->pack_uint32(job.attempt);
+      packer->pack_uint32(job.max_attempts);
+      pack_text(packer, job.queue);
+      pack_text(packer, job.type);
+      pack_headers_as_they_are(packer, sink, job.headers);
+      pack_bytes(packer, job.body);
+      packer->pack_uint32(job.priority);
+      packer->pack_int64(job.enqueued_at.ms);
+      packer->pack_uint32(job.lease_ms);
+      packer->pack_uint32(job.max_run_ms);
+    }
+  }
+
+  void operator()(const Bye& m) const {
+    open(MessageType::bye, 2);
+    pack_enum(packer, m.reason);
+    packer->pack_uint32(m.retry_after_ms);
+  }
+
+  void operator()(const Revoked& m) const {
+    open(MessageType::revoked, 1);
+    pack_leases(packer, m.leases);
+  }
+
+  void operator()(const CancelRequested& m) const {
+    open(MessageType::cancel_requested, 1);
+    pack_leases(packer, m.leases);
+  }
+};
+
+template <typename Message>
+void encode_message(const Message& message, std::string* out) {
+  StringSink sink{out};
+  Packer packer(sink);
+  std::visit(FieldWriter{&packer, &sink, message.request_id}, message.body);
+}
+
+}  // namespace
+
+void encode(const RequestMessage& message, std::string* out) { encode_message(message, out); }
+void encode(const ReplyMessage& message, std::string* out) { encode_message(message, out); }
+
+}  // namespace jobq::protocol
