@@ -56,7 +56,8 @@ struct Message {
   MessageBody body;
 };
 
-// Reads that do not hold up the turn: answered after its commit, as the first commands of the next turn.
+// Reads that do not hold up the turn: answered after its commit, in this order, as the first commands of the
+// next turn.
 struct ReadLane {
   Lane lane;
   std::uint64_t task = 0;

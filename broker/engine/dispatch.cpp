@@ -1,0 +1,187 @@
+// Matching ready jobs with credit.
+//
+// In a pass over the queues that have ready jobs, every hungry worker of a queue is given one job, chosen by
+// its own weights; passes go on until nobody can be given anything. So a few jobs spread over the workers,
+// and many fill them. Within a queue the order is strict: priority, then arrival. Where the head of a lane is
+// not in memory yet, its queue waits for it (one turn) rather than let a later job pass.
+#include <algorithm>
+
+#include "broker/engine/state.hpp"
+#include "libjobq/base/check.hpp"
+
+namespace jobq {
+namespace {
+
+// One message of deliveries is closed when it is this full.
+constexpr std::uint64_t kPlanBytes = 1U << 20;
+constexpr std::size_t kPlanJobs = 1'000;
+// How far behind the head a worker looks when it has just given the head back.
+constexpr std::size_t kLookPast = 16;
+
+}  // namespace
+
+std::optional<Engine::State::Pick> Engine::State::find_job(Queue* queue, Session* session) {
+  for (int priority = limits::kPriorityMax; priority >= 0; --priority) {
+    std::optional<Pick> best;
+    JobId best_id{};
+    const auto consider = [&](const Stream& stream) {
+      LaneState* lane = stream.lanes[static_cast<std::size_t>(priority)].get();
+      if (lane == nullptr || lane->ready == 0) return true;
+      if (lane->window.empty()) return false;  // Its head is still in the store.
+      const auto& entries = lane->window.entries();
+      for (std::size_t i = 0; i < std::min(entries.size(), kLookPast); ++i) {
+        if (entries[i].avoid == session->number && entries[i].avoid_until > now.engine) {
+          avoided_until = std::min(avoided_until.value_or(kNever), entries[i].avoid_until);
+          continue;
+        }
+        if (!best || entries[i].meta.id < best_id) {
+          best = Pick{lane, i};
+          best_id = entries[i].meta.id;
+        }
+        break;
+      }
+      return true;
+    };
+    if (session->types.empty()) {
+      for (const auto& [type, stream] : queue->streams) {
+        if (stream.ready == 0 || session->struck.contains(type)) continue;
+        if (!consider(stream)) return std::nullopt;
+      }
+    } else {
+      for (const TypeNo type : session->types) {
+        const auto stream = queue->streams.find(type);
+        if (stream == queue->streams.end() || stream->second.ready == 0 || session->struck.contains(type))
+          continue;
+        if (!consider(stream->second)) return std::nullopt;
+      }
+    }
+    if (best) return best;
+  }
+  return std::nullopt;
+}
+
+// One job for this worker, by deficit round robin over its queues (Shreedhar, Varghese: "Efficient fair
+// queuing using deficit round robin", 1995), counted in jobs. False: none of its queues has one for it.
+bool Engine::State::give_one(Session* session, std::map<SessionNo, DeliverPlan>* plans,
+                             std::map<SessionNo, std::uint64_t>* plan_bytes) {
+  const std::size_t queue_count = session->subscriptions.size();
+  for (std::size_t step = 0; step < queue_count; ++step) {
+    Subscription& subscription = session->subscriptions[session->cursor];
+    Queue* queue = queues.find(subscription.queue);
+    std::optional<Pick> pick;
+    if (queue->dispatchable()) pick = find_job(queue, session);
+    while (pick) {  // Jobs that have expired on the way are not handed out.
+      const JobMeta& head = pick->lane->window.entries()[pick->index].meta;
+      if (!head.expires_at.is_set() || head.expires_at > now.engine) break;
+      finish_waiting(JobMeta{head}, JobState::ready, Exit::expired);
+      pick = find_job(queue, session);
+    }
+    if (pick && session->credit_bytes != 0 && !session->held.empty() &&
+        session->held_bytes + pick->lane->window.entries()[pick->index].meta.bytes > session->credit_bytes) {
+      pick.reset();
+    }
+    if (!pick) {
+      subscription.deficit = 0;
+      session->cursor = (session->cursor + 1) % queue_count;
+      continue;
+    }
+    if (subscription.deficit == 0) subscription.deficit = subscription.weight;
+    if (--subscription.deficit == 0) session->cursor = (session->cursor + 1) % queue_count;
+
+    const ReadyEntry entry = pick->lane->window.take(pick->index);
+    --window_jobs;
+    const Leased* leased = grant(entry.meta, session);
+    DeliverPlan& plan = (*plans)[session->number];
+    std::uint64_t& bytes = (*plan_bytes)[session->number];
+    if (!plan.jobs.empty() && (bytes + entry.meta.bytes > kPlanBytes || plan.jobs.size() >= kPlanJobs)) {
+      out->messages.push_back({session->peer, 0, std::move(plan)});
+      plan = DeliverPlan{};
+      bytes = 0;
+    }
+    plan.session = session->number;
+    bytes += entry.meta.bytes;
+    const QueueSettings& settings = queue->settings;
+    plan.jobs.push_back({{entry.meta.id, leased->lease_no},
+                         queue->number,
+                         entry.meta.progress.failures + 1,
+                         entry.meta.max_attempts != 0 ? entry.meta.max_attempts : settings.max_attempts,
+                         entry.meta.max_run_ms != 0 ? entry.meta.max_run_ms : settings.max_run_ms,
+                         static_cast<std::uint32_t>((leased->until - now.engine).ms)});
+    return true;
+  }
+  return false;
+}
+
+void Engine::State::dispatch() {
+  avoided_until.reset();
+  if (admission.refuse == Code::shutting_down) return;
+  std::map<SessionNo, DeliverPlan> plans;
+  std::map<SessionNo, std::uint64_t> plan_bytes;
+  std::uint32_t left = limits.dispatch_per_tick_max;
+  std::vector<Queue*> active;
+  for (const QueueNo number : ready_queues) {
+    Queue* queue = queues.find(number);
+    if (queue->dispatchable() && !queue->subscribers.empty()) active.push_back(queue);
+  }
+  while (!active.empty() && left > 0) {
+    std::vector<Queue*> next;
+    for (Queue* queue : active) {
+      bool gave = false;
+      // Begin behind the worker that was served last, so that the first in the list is not always the first
+      // to eat.
+      auto place = queue->subscribers.upper_bound(queue->last_served);
+      for (std::size_t n = queue->subscribers.size(); n > 0 && left > 0 && queue->dispatchable(); --n) {
+        if (place == queue->subscribers.end()) place = queue->subscribers.begin();
+        Session* session = sessions.find(*place);
+        ++place;
+        if (!session->hungry() || !give_one(session, &plans, &plan_bytes)) continue;
+        queue->last_served = session->number;
+        gave = true;
+        --left;
+      }
+      if (gave && queue->dispatchable()) next.push_back(queue);
+    }
+    active = std::move(next);
+  }
+  if (left == 0) work_left = true;
+  for (auto& [number, plan] : plans) {
+    if (!plan.jobs.empty()) out->messages.push_back({sessions.find(number)->peer, 0, std::move(plan)});
+  }
+}
+
+// Asks for the next page of every lane whose window has run low.
+void Engine::State::refill_lanes() {
+  constexpr std::size_t kReadsPerTurn = 64;
+  std::size_t reads = 0;
+  for (const QueueNo number : ready_queues) {
+    for (const auto& [type, stream] : queues.find(number)->streams) {
+      if (stream.ready == 0) continue;
+      for (const auto& lane : stream.lanes) {
+        if (lane == nullptr || !lane->window.more() || lane->refill_asked) continue;
+        const std::size_t capacity = window_jobs < limits.window_jobs_max ? limits.lane_window : 64;
+        if (lane->window.size() >= capacity / 2 || lane->ready == lane->window.size()) continue;
+        if (++reads > kReadsPerTurn) {
+          work_left = true;
+          return;
+        }
+        lane->refill_asked = true;
+        out->reads.emplace_back(ReadLane{lane->lane, 0, lane->window.horizon(),
+                                         static_cast<std::uint32_t>(capacity - lane->window.size())});
+      }
+    }
+  }
+}
+
+void Engine::State::lane_read(const command::LaneRead& read) {
+  LaneState* lane = queues.lane(read.lane);
+  lane->refill_asked = false;
+  const std::size_t before = lane->window.size();
+  lane->window.append_page(read.page.jobs, read.page.covered_to, read.page.end);
+  window_jobs += lane->window.size() - before;
+}
+
+void Engine::State::timers_read(const command::TimersRead& read) {
+  (read.clock == Clock::engine ? engine_timers : wall_timers).append_page(read.page);
+}
+
+}  // namespace jobq

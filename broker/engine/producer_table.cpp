@@ -1,0 +1,49 @@
+#include "broker/engine/producer_table.hpp"
+
+#include <algorithm>
+
+#include "libjobq/base/check.hpp"
+
+namespace jobq {
+
+Producer* ProducerTable::find(const ProducerId& id) {
+  const auto found = producers_.find(id);
+  return found == producers_.end() ? nullptr : &found->second;
+}
+
+Producer* ProducerTable::insert(const ProducerId& id, TimeMs now) {
+  const auto [place, fresh] = producers_.try_emplace(id);
+  JOBQ_CHECK(fresh);
+  place->second.id = id;
+  place->second.seen_at = now;
+  place->second.by_age = by_age_.insert(by_age_.end(), id);
+  return &place->second;
+}
+
+void ProducerTable::seen(Producer* producer, TimeMs now) {
+  producer->seen_at = now;
+  by_age_.splice(by_age_.end(), by_age_, producer->by_age);
+}
+
+void ProducerTable::close_below(Producer* producer, std::uint64_t lowest_open) {
+  producer->lowest_open = std::max(producer->lowest_open, lowest_open);
+  auto& answers = producer->answers;
+  const auto end = answers.lower_bound(producer->lowest_open);
+  open_requests_ -= static_cast<std::size_t>(std::distance(answers.begin(), end));
+  answers.erase(answers.begin(), end);
+}
+
+void ProducerTable::remember(Producer* producer, change::ProducerAnswer answer) {
+  const auto sequence = answer.sequence;
+  if (producer->answers.emplace(sequence, std::move(answer)).second) ++open_requests_;
+}
+
+void ProducerTable::erase(Producer* producer) {
+  open_requests_ -= producer->answers.size();
+  by_age_.erase(producer->by_age);
+  producers_.erase(ProducerId{producer->id});  // A copy: the key goes with the entry.
+}
+
+Producer* ProducerTable::oldest() { return by_age_.empty() ? nullptr : find(by_age_.front()); }
+
+}  // namespace jobq

@@ -1,0 +1,47 @@
+// What the broker remembers of its producers so that a repeated enqueue is the same enqueue (semantics 3):
+// per producer the answers of the requests that may still be sent again. Bounded in producers, in requests
+// and in time.
+//
+// Iteration is by producer identity. Not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <optional>
+
+#include "broker/engine/change.hpp"
+#include "broker/engine/types.hpp"
+
+namespace jobq {
+
+struct Producer {
+  ProducerId id{};
+  TimeMs seen_at{};
+  std::uint64_t lowest_open = 0;
+  std::map<std::uint64_t, change::ProducerAnswer> answers;  // by sequence
+  std::list<ProducerId>::iterator by_age{};
+};
+
+class ProducerTable {
+ public:
+  [[nodiscard]] Producer* find(const ProducerId& id);
+  Producer* insert(const ProducerId& id, TimeMs now);
+  void seen(Producer* producer, TimeMs now);
+  // Drops the answers that the producer has read.
+  void close_below(Producer* producer, std::uint64_t lowest_open);
+  void remember(Producer* producer, change::ProducerAnswer answer);
+  void erase(Producer* producer);
+
+  [[nodiscard]] Producer* oldest();
+  [[nodiscard]] std::size_t size() const { return producers_.size(); }
+  [[nodiscard]] std::size_t open_requests() const { return open_requests_; }
+  [[nodiscard]] const std::map<ProducerId, Producer>& all() const { return producers_; }
+
+ private:
+  std::map<ProducerId, Producer> producers_;
+  std::list<ProducerId> by_age_;  // longest not seen first
+  std::size_t open_requests_ = 0;
+};
+
+}  // namespace jobq

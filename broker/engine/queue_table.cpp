@@ -1,0 +1,57 @@
+#include "broker/engine/queue_table.hpp"
+
+#include "libjobq/base/check.hpp"
+
+namespace jobq {
+
+Queue* QueueTable::find(QueueNo number) {
+  const auto found = queues_.find(number);
+  return found == queues_.end() ? nullptr : &found->second;
+}
+
+const Queue* QueueTable::find(QueueNo number) const {
+  const auto found = queues_.find(number);
+  return found == queues_.end() ? nullptr : &found->second;
+}
+
+Queue* QueueTable::find(std::string_view name) {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+const Queue* QueueTable::find(std::string_view name) const {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+Queue* QueueTable::insert(QueueNo number, std::string name) {
+  const auto [place, fresh] = queues_.try_emplace(number);
+  JOBQ_CHECK(fresh, "queue number {} is taken", number);
+  Queue* queue = &place->second;
+  queue->number = number;
+  queue->name = std::move(name);
+  JOBQ_CHECK(by_name_.emplace(queue->name, queue).second, "queue name {} is taken", queue->name);
+  return queue;
+}
+
+LaneState* QueueTable::find_lane(const Lane& lane) {
+  Queue* queue = find(lane.queue);
+  if (queue == nullptr) return nullptr;
+  const auto stream = queue->streams.find(lane.type);
+  return stream == queue->streams.end() ? nullptr : stream->second.lanes[lane.priority].get();
+}
+
+LaneState* QueueTable::lane(const Lane& lane) {
+  Queue* queue = find(lane.queue);
+  JOBQ_CHECK(queue != nullptr, "queue {}", lane.queue);
+  Stream& stream = queue->streams[lane.type];
+  stream.type = lane.type;
+  std::unique_ptr<LaneState>& state = stream.lanes[lane.priority];
+  if (state == nullptr) {
+    state = std::make_unique<LaneState>();
+    state->lane = lane;
+  }
+  return state.get();
+}
+
+}  // namespace jobq

@@ -1,0 +1,192 @@
+// The inside of the engine: its tables, and its functions grouped by the file that holds them. Private to
+// broker/engine.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "broker/engine/engine.hpp"
+#include "broker/engine/lease_table.hpp"
+#include "broker/engine/producer_table.hpp"
+#include "broker/engine/queue_table.hpp"
+#include "broker/engine/session_table.hpp"
+#include "broker/engine/timer_window.hpp"
+#include "libjobq/base/prng.hpp"
+
+namespace jobq {
+
+// A piece of work over many jobs, done page by page between the other commands.
+struct Task {
+  enum class Kind : std::uint8_t { redrive, purge_dead, purge_queue, drop_dead };
+  std::uint64_t number = 0;
+  Kind kind = Kind::redrive;
+  QueueNo queue = 0;
+  command::DeadFilter filter;
+  std::uint64_t limit = 0;
+  std::uint32_t rate_per_s = 0;
+  bool dry_run = false;
+  TimeMs started_at{};
+  JobId cut{};  // only jobs below it: what comes in later is none of its business
+  TaskState state = TaskState::running;
+  bool read_asked = false;
+  // Where it stands.
+  JobId after{};
+  std::vector<Lane> lanes;  // purge_queue: still to do, the first one now
+  std::vector<Clock> clocks;
+  TimerKey timer_after{};
+  std::uint64_t scanned = 0, moved = 0, skipped_expired = 0;
+};
+
+struct Engine::State {
+  State(const EngineLimits& engine_limits, const Recovered& recovered, std::uint64_t seed);
+
+  // ---- tables
+  EngineLimits limits;
+  QueueTable queues;
+  SessionTable sessions;
+  LeaseTable leases;
+  ProducerTable producers;
+  TimerWindow engine_timers{Clock::engine};
+  TimerWindow wall_timers{Clock::wall};
+  std::vector<std::string> types;
+  std::map<std::string, TypeNo, std::less<>> type_numbers;
+  std::map<std::uint64_t, Task> tasks;
+  Admission admission;
+  Prng prng;
+  std::uint64_t secret = 0;
+  Mark mark;
+  std::uint64_t next_task = 1;
+  std::uint64_t window_jobs = 0;    // ready jobs in memory, over all lanes
+  std::uint64_t finished_jobs = 0;  // remembered, over all queues
+  std::set<QueueNo> ready_queues;   // with at least one ready job
+  TimeMs next_retention_check{};
+  bool started = false;
+
+  // ---- the turn
+  Now now{};
+  Output* out = nullptr;
+  std::vector<Queue*> touched_queues;
+  std::vector<LaneState*> touched_lanes;
+  std::vector<JobId> touched_jobs;  // whose facts from the store are out of date in this turn
+  std::unordered_set<JobId> touched_set;
+  std::size_t touched_in_set = 0;
+  std::map<std::pair<QueueNo, std::string>, JobId> keys_made;  // unique keys taken in this turn
+  std::map<ProducerId, change::PutProducer> producer_puts;
+  std::map<SessionNo, std::vector<protocol::LeaseRef>> revoked;
+  std::unordered_map<JobId, LeaseNo>
+      finished_index;  // over the finished jobs still remembered; made when needed
+  bool finished_indexed = false;
+  bool work_left = false;  // a cap was reached: the next turn is due at once
+  std::optional<TimeMs> avoided_until;
+
+  // engine.cpp
+  void begin(const Now& reading, Output* output);
+  [[nodiscard]] bool apply(const Command& command, const Facts& facts);
+  void set_queue(const Command& command, const command::SetQueue& set);
+  void end_turn();
+  void reply(const Command& command, MessageBody body);
+  void refuse(const Command& command, Code code, std::string text, std::uint32_t retry_after_ms = 0);
+  [[nodiscard]] bool touched(JobId job);
+  Queue* create_queue(std::string_view name);
+  TypeNo type_number(std::string_view type);
+
+  // transitions.cpp: the only places where a job changes its state.
+  void touch(Queue* queue);
+  void set_lane_ready(LaneState* lane, bool up);
+  void enter_ready(const JobMeta& meta, SessionNo avoid, TimeMs avoid_until);
+  void leave_ready(const JobMeta& meta);
+  void enter_scheduled(const JobMeta& meta);
+  void leave_scheduled(const JobMeta& meta);
+  Leased* grant(const JobMeta& meta, Session* session);
+  void drop_lease(Leased* leased);
+  void finish_leased(Leased* leased, Exit exit);
+  void finish_waiting(const JobMeta& meta, JobState from, Exit exit);
+  void give_back(Leased* leased);  // ready again, counts nothing
+  void retry_later(Leased* leased, TimeMs due, std::optional<AttemptRecord> attempt);
+  void bury(Leased* leased, DeadReason reason, std::optional<AttemptRecord> attempt);
+  void finished(Queue* queue, const JobMeta& meta, Exit exit, LeaseNo lease_no, const std::string& worker);
+  [[nodiscard]] TimeMs lease_end(const Queue& queue, const JobMeta& meta, TimeMs granted_at,
+                                 std::int64_t* list) const;
+  [[nodiscard]] AttemptRecord attempt(Leased* leased, AttemptOutcome outcome, std::string_view error);
+
+  // enqueue.cpp
+  [[nodiscard]] bool enqueue(const Command& command, const protocol::Enqueue& request, const Facts& facts);
+  [[nodiscard]] Code check_job(const protocol::EnqueueJob& job) const;
+  Code check_group(const protocol::Enqueue& request, const protocol::EnqueueGroup& group,
+                   std::vector<Code>* codes);
+  protocol::EnqueueResult create_job(Queue* queue, const protocol::EnqueueJob& job, const UniqueFact* fact);
+  void remember(const protocol::Enqueue& request, const std::vector<protocol::EnqueueResult>& results);
+  [[nodiscard]] bool answer_resend(const Command& command, const protocol::Enqueue& request);
+  void forget_old_producers();
+
+  // working.cpp
+  void register_worker(const Command& command, const protocol::Register& request);
+  void subscribe(Session* session, const protocol::Register& request);
+  void unsubscribe(Session* session);
+  protocol::ClaimResult claim(Session* session, const protocol::LeaseRef& ref);
+  protocol::ClaimResult settle(Session* session, const protocol::Outcome& outcome);
+  void settle_failure(Leased* leased, const protocol::Outcome& outcome);
+  void settle_snooze(Leased* leased, DurationMs delay);
+  void outcomes(const Command& command, const protocol::Outcomes& request);
+  void heartbeat(const Command& command, const protocol::Heartbeat& request);
+  void goodbye(const Command& command);
+  void peer_lost(PeerId peer);
+  void send_failed(PeerId peer, const command::SendFailed& failed);
+  void lose(Session* session);
+  void end_if_idle(Session* session);
+  [[nodiscard]] protocol::ClaimResult unknown_lease(const protocol::LeaseRef& ref);
+  [[nodiscard]] protocol::Secret session_secret(SessionNo session) const;
+
+  // deadlines.cpp
+  void end_leases();
+  void end_lease(Leased* leased);
+  void count_crash(Leased* leased, AttemptOutcome outcome, std::string_view error);
+  void fail(Leased* leased, AttemptOutcome outcome, std::string_view error, DurationMs delay);
+  void lose_silent_sessions();
+  void fire_timers();
+  void fire(const TimerEntry& timer);
+  void job_read(const command::JobRead& read);
+
+  // dispatch.cpp
+  void dispatch();
+  [[nodiscard]] bool give_one(Session* session, std::map<SessionNo, DeliverPlan>* plans,
+                              std::map<SessionNo, std::uint64_t>* plan_bytes);
+  struct Pick {
+    LaneState* lane = nullptr;
+    std::size_t index = 0;
+  };
+  [[nodiscard]] std::optional<Pick> find_job(Queue* queue, Session* session);
+  void refill_lanes();
+  void lane_read(const command::LaneRead& read);
+  void timers_read(const command::TimersRead& read);
+
+  // tasks.cpp
+  void start_task(const Command& command, Task task);
+  void redrive_dead(const Command& command, const command::RedriveDead& request);
+  void purge_dead(const Command& command, const command::PurgeDead& request);
+  void purge_queue(const Command& command, const command::PurgeQueue& request);
+  void show_task(const Command& command, const command::ShowTask& request);
+  void run_tasks();
+  void ask_for_page(Task* task);
+  void task_dead_page(Task* task, const DeadPage& page);
+  void task_lane_page(Task* task, const LanePage& page);
+  void task_timer_page(Task* task, const TimerPage& page);
+  [[nodiscard]] bool matches(const Task& task, const DeadJob& job) const;
+  void redrive(const DeadJob& job);
+  [[nodiscard]] TaskReply task_reply(const Task& task) const;
+  void check_retention();
+  void cancel(const Command& command, const command::CancelJob& request, const Facts& facts);
+
+  // views.cpp
+  [[nodiscard]] QueueView view(const Queue& queue, const Now& reading) const;
+};
+
+}  // namespace jobq

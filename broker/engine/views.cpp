@@ -1,0 +1,134 @@
+// What can be seen of the engine: const, and at most O(queues + sessions).
+#include <algorithm>
+
+#include "broker/engine/state.hpp"
+
+namespace jobq {
+namespace {
+
+// Ready jobs, free slots and nothing handed out for this long: something is wrong with us, and stats says so.
+constexpr DurationMs kStarvedAfter{5'000};
+
+TimeMs ready_since(const JobMeta& meta) { return std::max(meta.enqueued_at, meta.progress.ready_since); }
+
+// Of the jobs that are next in each lane. The oldest of a lane is nearly always its head; a few are looked at
+// because a retried job keeps its old place and is young all the same.
+std::optional<TimeMs> oldest_ready(const Queue& queue) {
+  constexpr std::size_t kLookAt = 16;
+  std::optional<TimeMs> oldest;
+  for (const auto& [type, stream] : queue.streams) {
+    if (stream.ready == 0) continue;
+    for (const auto& lane : stream.lanes) {
+      if (lane == nullptr) continue;
+      const auto& entries = lane->window.entries();
+      for (std::size_t i = 0; i < std::min(entries.size(), kLookAt); ++i) {
+        const TimeMs since = ready_since(entries[i].meta);
+        if (!oldest || since < *oldest) oldest = since;
+      }
+    }
+  }
+  return oldest;
+}
+
+}  // namespace
+
+QueueView Engine::State::view(const Queue& queue, const Now& reading) const {
+  QueueView view;
+  view.number = queue.number;
+  view.name = queue.name;
+  view.settings = &queue.settings;
+  view.counters = &queue.counters;
+  const std::optional<TimeMs> oldest = oldest_ready(queue);
+  if (oldest) view.oldest_ready_ms = std::max<std::int64_t>(0, (reading.engine - *oldest).ms);
+  view.busy = queue.counters.leased;
+  view.workers = static_cast<std::uint32_t>(queue.subscribers.size());
+  bool could_be_served = false;
+  for (const SessionNo number : queue.subscribers) view.slots += sessions.find(number)->credit_jobs;
+  for (const auto& [type, stream] : queue.streams) {
+    if (stream.ready == 0) continue;
+    bool served = false;
+    for (const SessionNo number : queue.subscribers) {
+      const Session* session = sessions.find(number);
+      if (!session->serves(type)) continue;
+      served = true;
+      could_be_served = could_be_served || session->hungry();
+    }
+    if (!served) view.unserved_types.emplace_back(types[type], stream.ready);
+  }
+  if (could_be_served && queue.dispatchable() && oldest) {
+    const TimeMs since = std::max(queue.granted_at, *oldest);
+    view.starved = reading.engine - since > kStarvedAfter;
+  }
+  return view;
+}
+
+std::vector<QueueView> Engine::queues(const Now& now) const {
+  std::vector<QueueView> views;
+  views.reserve(state_->queues.size());
+  for (const auto& [name, queue] : state_->queues.by_name()) views.push_back(state_->view(*queue, now));
+  return views;
+}
+
+std::optional<QueueView> Engine::queue(std::string_view name, const Now& now) const {
+  const Queue* queue = std::as_const(state_->queues).find(name);
+  if (queue == nullptr) return std::nullopt;
+  return state_->view(*queue, now);
+}
+
+std::string_view Engine::queue_name(QueueNo number) const {
+  const Queue* queue = std::as_const(state_->queues).find(number);
+  return queue != nullptr ? std::string_view{queue->name} : std::string_view{};
+}
+
+std::string_view Engine::type_name(TypeNo type) const {
+  return type < state_->types.size() ? std::string_view{state_->types[type]} : std::string_view{};
+}
+
+std::vector<SessionView> Engine::sessions(const Now& now) const {
+  std::vector<SessionView> views;
+  for (const auto& [number, session] : state_->sessions.all()) {
+    SessionView view;
+    view.session = number;
+    view.worker = session.worker;
+    view.build = session.build;
+    view.connected = session.connected;
+    view.credit = session.credit_jobs;
+    view.busy = static_cast<std::uint32_t>(session.held.size());
+    view.silent_ms = session.heard_at.is_set() ? (now.engine - session.heard_at).ms : 0;
+    for (const Subscription& subscription : session.subscriptions) {
+      view.queues.emplace_back(queue_name(subscription.queue), subscription.weight);
+    }
+    for (const std::string& type : session.type_names) view.types.emplace_back(type);
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+std::optional<LeaseView> Engine::lease(JobId job) const {
+  const Leased* leased = std::as_const(state_->leases).find(job);
+  if (leased == nullptr) return std::nullopt;
+  const Session* session = std::as_const(state_->sessions).find(leased->session);
+  return LeaseView{leased->lease_no,   leased->session, session->worker,
+                   leased->granted_at, leased->until,   leased->cancel_requested};
+}
+
+std::optional<FinishedView> Engine::finished(JobId job) const {
+  for (const auto& [number, queue] : state_->queues.all()) {
+    const auto& finished = queue.finished;
+    const auto entry = std::find_if(finished.rbegin(), finished.rend(),
+                                    [job](const FinishedEntry& candidate) { return candidate.job == job; });
+    if (entry == finished.rend()) continue;
+    return FinishedView{number, entry->exit, entry->enqueued_at, entry->finished_at, entry->failures};
+  }
+  return std::nullopt;
+}
+
+std::vector<PeerId> Engine::session_peers() const {
+  std::vector<PeerId> peers;
+  for (const auto& [number, session] : state_->sessions.all()) {
+    if (session.connected) peers.push_back(session.peer);
+  }
+  return peers;
+}
+
+}  // namespace jobq

@@ -1,0 +1,316 @@
+// The worker's side: register, outcomes, heartbeats, and what happens when a worker goes away (semantics 8 to
+// 17).
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "broker/engine/retry.hpp"
+#include "broker/engine/state.hpp"
+#include "libjobq/base/bytes.hpp"
+#include "libjobq/base/check.hpp"
+#include "libjobq/base/hash.hpp"
+#include "libjobq/protocol/names.hpp"
+
+namespace jobq {
+
+using protocol::ClaimResult;
+
+namespace {
+
+constexpr std::uint32_t kSnoozesMax = 1'000;
+
+// A secret may leak; a session number may be guessed. Compared without an early exit.
+bool same_secret(const protocol::Secret& a, const protocol::Secret& b) {
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
+  return difference == 0;
+}
+
+std::string worker_text(const protocol::Register& request) {
+  return fmt::format("{}@{}:{}", request.name.empty() ? "worker" : request.name,
+                     request.host.empty() ? "?" : request.host, request.pid);
+}
+
+}  // namespace
+
+// Derived, so that nothing has to be stored for a session to be taken up again after a restart. A keyed hash
+// that is not a cryptographic one: it keeps honest workers apart on a trusted network, which is all that is
+// promised there.
+protocol::Secret Engine::State::session_secret(SessionNo session) const {
+  std::string text;
+  put_big_endian(&text, session.value);
+  put_big_endian(&text, secret);
+  protocol::Secret made{};
+  for (std::uint64_t half = 0; half < 2; ++half) {
+    const std::uint64_t hash = to_big_endian(hash64(text, secret + half));
+    std::memcpy(made.data() + half * sizeof(hash), &hash, sizeof(hash));
+  }
+  return made;
+}
+
+void Engine::State::unsubscribe(Session* session) {
+  for (const Subscription& subscription : session->subscriptions) {
+    queues.find(subscription.queue)->subscribers.erase(session->number);
+  }
+}
+
+void Engine::State::subscribe(Session* session, const protocol::Register& request) {
+  unsubscribe(session);
+  session->subscriptions.clear();
+  session->cursor = 0;
+  for (const protocol::WeightedQueue& wanted : request.queues) {
+    Queue* queue = queues.find(wanted.name);
+    if (queue == nullptr) queue = create_queue(wanted.name);
+    if (!queue->subscribers.insert(session->number).second) continue;  // Named twice.
+    session->subscriptions.push_back({queue->number, std::clamp(wanted.weight, 1U, limits::kWeightMax), 0});
+  }
+  session->types.clear();
+  session->struck.clear();
+  session->type_names.clear();
+  for (const std::string_view type : request.types) {
+    session->types.insert(type_number(type));
+    session->type_names.emplace_back(type);
+  }
+}
+
+void Engine::State::register_worker(const Command& command, const protocol::Register& request) {
+  std::size_t new_queues = 0;
+  for (const protocol::WeightedQueue& wanted : request.queues) {
+    if (!protocol::is_queue_name(wanted.name)) {
+      return refuse(command, Code::bad_queue_name, fmt::format("'{}' is no name for a queue", wanted.name));
+    }
+    if (queues.find(wanted.name) != nullptr) continue;
+    ++new_queues;
+    if (!limits.auto_create) {
+      return refuse(command, Code::no_such_queue,
+                    fmt::format("no queue is called '{}', and auto_create is off", wanted.name));
+    }
+  }
+  if (request.queues.empty())
+    return refuse(command, Code::bad_argument, "a worker serves at least one queue");
+  if (queues.size() + new_queues > limits.queues_max) {
+    return refuse(command, Code::too_many_queues, fmt::format("there are {} queues already", queues.size()));
+  }
+  std::size_t new_types = 0;
+  for (const std::string_view type : request.types) {
+    if (!protocol::is_type(type))
+      return refuse(command, Code::bad_type, fmt::format("'{}' is no name for a type", type));
+    if (!type.empty() && !type_numbers.contains(type)) ++new_types;
+  }
+  if (types.size() + new_types > limits.types_max) {
+    return refuse(command, Code::too_many_types, fmt::format("there are {} types already", types.size()));
+  }
+
+  const bool knows = request.session.is_set() && request.session < mark.next_session &&
+                     same_secret(request.secret, session_secret(request.session));
+  const SessionNo number = knows ? request.session : mark.next_session;
+  if (!knows) mark.next_session.value++;
+  Session* session = sessions.find(number);
+  if (session == nullptr) session = sessions.insert(number);
+  if (Session* other = sessions.of_peer(command.peer); other != nullptr && other != session) lose(other);
+  // The old one may have ended just now; ours has not: it is held by this reference until the end of this
+  // function.
+  sessions.connect(session, command.peer, now.engine);
+  session->worker = worker_text(request);
+  session->build = std::string{request.build};
+  subscribe(session, request);
+  session->credit_jobs = std::min(request.credit_jobs, limits::kCreditJobsMax);
+  session->credit_bytes = request.credit_bytes;
+
+  protocol::Registered registered;
+  registered.session = number;
+  registered.secret = session_secret(number);
+  registered.resumed = knows;
+  registered.heartbeat_ms = static_cast<std::uint32_t>(limits.heartbeat_ms);
+  for (const protocol::Outcome& outcome : request.outcomes)
+    registered.outcomes.push_back(settle(session, outcome));
+  std::set<JobId> claimed;
+  for (const protocol::LeaseRef& ref : request.held) {
+    registered.held.push_back(claim(session, ref));
+    if (registered.held.back() == ClaimResult::owned) claimed.insert(ref.job);
+  }
+  // What the broker thinks it holds and it does not claim never arrived: back, uncounted.
+  std::vector<JobId> unclaimed;
+  for (const JobId job : session->held) {
+    if (!claimed.contains(job)) unclaimed.push_back(job);
+  }
+  std::sort(unclaimed.begin(), unclaimed.end());
+  for (const JobId job : unclaimed) give_back(leases.find(job));
+  reply(command, std::move(registered));
+}
+
+// What to say of a lease that is not in the table. The index over the finished jobs is made at most once a
+// turn.
+ClaimResult Engine::State::unknown_lease(const protocol::LeaseRef& ref) {
+  if (!finished_indexed) {
+    for (const auto& [number, queue] : queues.all()) {
+      for (const FinishedEntry& entry : queue.finished) finished_index[entry.job] = entry.lease_no;
+    }
+    finished_indexed = true;
+  }
+  const auto entry = finished_index.find(ref.job);
+  if (entry == finished_index.end()) return ClaimResult::stale;
+  return entry->second == ref.lease_no ? ClaimResult::settled : ClaimResult::gone;
+}
+
+ClaimResult Engine::State::claim(Session* session, const protocol::LeaseRef& ref) {
+  Leased* leased = leases.find(ref.job);
+  if (leased == nullptr) {
+    return unknown_lease(ref) == ClaimResult::stale ? ClaimResult::stale : ClaimResult::gone;
+  }
+  if (leased->lease_no != ref.lease_no || leased->session != session->number) return ClaimResult::stale;
+  leased->orphaned = false;
+  leased->recovered = false;
+  std::int64_t list = 0;
+  const TimeMs until =
+      lease_end(*queues.find(leased->meta.lane.queue), leased->meta, leased->granted_at, &list);
+  leases.move(leased, until, list);
+  return ClaimResult::owned;
+}
+
+ClaimResult Engine::State::settle(Session* session, const protocol::Outcome& outcome) {
+  Leased* leased = leases.find(outcome.lease.job);
+  if (leased == nullptr) return unknown_lease(outcome.lease);
+  if (leased->lease_no != outcome.lease.lease_no || leased->session != session->number)
+    return ClaimResult::stale;
+  Queue* queue = queues.find(leased->meta.lane.queue);
+  touch(queue);
+  if (outcome.kind != protocol::OutcomeKind::ack && leased->cancel_requested) {
+    finish_leased(leased, Exit::cancelled);
+    return ClaimResult::settled;
+  }
+  leased->meta.progress.crashes = 0;  // It came to an end of its own: no crash in a row any more.
+  switch (outcome.kind) {
+    case protocol::OutcomeKind::ack:
+      finish_leased(leased, Exit::acked);
+      break;
+    case protocol::OutcomeKind::nack:
+      fail(leased, AttemptOutcome::failed, outcome.text, outcome.delay);
+      break;
+    case protocol::OutcomeKind::release:
+      ++queue->counters.released_total;
+      give_back(leased);
+      break;
+    case protocol::OutcomeKind::no_handler:
+      ++queue->counters.released_total;
+      session->struck.insert(leased->meta.lane.type);
+      give_back(leased);
+      break;
+    case protocol::OutcomeKind::reject: {
+      AttemptRecord record = attempt(leased, AttemptOutcome::rejected, outcome.text);
+      ++leased->meta.progress.failures;
+      ++queue->counters.failed_total;
+      bury(leased, DeadReason::rejected, std::move(record));
+      break;
+    }
+    case protocol::OutcomeKind::snooze:
+      settle_snooze(leased, outcome.delay);
+      break;
+  }
+  return ClaimResult::settled;
+}
+
+void Engine::State::settle_snooze(Leased* leased, DurationMs delay) {
+  JobProgress& progress = leased->meta.progress;
+  if (progress.snoozes >= kSnoozesMax) {
+    fail(leased, AttemptOutcome::failed, fmt::format("snoozed {} times: counted as a failure", kSnoozesMax),
+         {});
+    return;
+  }
+  ++progress.snoozes;
+  ++queues.find(leased->meta.lane.queue)->counters.snoozed_total;
+  const std::int64_t wait = std::clamp(delay.ms, std::int64_t{1}, limits::kDelayMsMax);
+  retry_later(leased, now.engine + DurationMs{wait}, std::nullopt);
+}
+
+void Engine::State::outcomes(const Command& command, const protocol::Outcomes& request) {
+  Session* session = sessions.of_peer(command.peer);
+  if (session == nullptr) {
+    return refuse(command, Code::unknown_session, "register first: this connection has no session");
+  }
+  sessions.heard(session, now.engine);
+  if (request.credit_jobs) session->credit_jobs = std::min(*request.credit_jobs, limits::kCreditJobsMax);
+  protocol::OutcomesReply answer;
+  answer.results.reserve(request.outcomes.size());
+  for (const protocol::Outcome& outcome : request.outcomes)
+    answer.results.push_back(settle(session, outcome));
+  reply(command, std::move(answer));
+}
+
+void Engine::State::heartbeat(const Command& command, const protocol::Heartbeat& request) {
+  Session* session = sessions.of_peer(command.peer);
+  if (session == nullptr) {
+    return refuse(command, Code::unknown_session, "register first: this connection has no session");
+  }
+  sessions.heard(session, now.engine);
+  if (request.credit_jobs) session->credit_jobs = std::min(*request.credit_jobs, limits::kCreditJobsMax);
+  protocol::HeartbeatReply answer;
+  for (const protocol::LeaseRef& ref : request.extend) {
+    const Leased* leased = leases.find(ref.job);
+    const TimeMs before = leased != nullptr ? leased->until : TimeMs{};
+    const ClaimResult result = claim(session, ref);
+    answer.extended.push_back(result);
+    Code reason = result == ClaimResult::owned  ? Code::ok
+                  : result == ClaimResult::gone ? Code::gone
+                                                : Code::stale_lease;
+    if (reason == Code::ok && leased->list < 0 && leased->until == before) reason = Code::extend_limit;
+    answer.reasons.push_back(reason);
+  }
+  reply(command, std::move(answer));
+  // Pushed when it was asked for, and again with every heartbeat: the push may have been lost.
+  if (!session->cancelling.empty()) {
+    protocol::CancelRequested push;
+    for (const JobId job : session->cancelling) push.leases.push_back({job, leases.find(job)->lease_no});
+    out->messages.push_back({command.peer, 0, std::move(push)});
+  }
+}
+
+void Engine::State::goodbye(const Command& command) {
+  Session* session = sessions.of_peer(command.peer);
+  if (session != nullptr) {
+    const SessionNo number = session->number;
+    unsubscribe(session);
+    session->subscriptions.clear();
+    std::vector<JobId> held = session->held;
+    std::sort(held.begin(), held.end());
+    for (const JobId job : held) give_back(leases.find(job));
+    sessions.erase(number);
+  }
+  reply(command, protocol::GoodbyeReply{});
+}
+
+// The connection is gone; what it holds may still be claimed for session_grace.
+void Engine::State::lose(Session* session) {
+  unsubscribe(session);
+  session->subscriptions.clear();
+  const SessionNo number = session->number;
+  sessions.disconnect(session);
+  if (session->held.empty()) return sessions.erase(number);
+  for (const JobId job : session->held) {
+    Leased* leased = leases.find(job);
+    if (leased->orphaned) continue;
+    leased->orphaned = true;
+    const std::int64_t grace_ms = queues.find(leased->meta.lane.queue)->settings.session_grace_ms;
+    // Lists are named by their length; graces get odd names so that they do not mix with leases of the same
+    // length.
+    constexpr std::int64_t kGraceLists = std::int64_t{1} << 40;
+    leases.move(leased, now.engine + DurationMs{grace_ms}, kGraceLists + grace_ms);
+  }
+}
+
+void Engine::State::peer_lost(PeerId peer) {
+  if (Session* session = sessions.of_peer(peer); session != nullptr) lose(session);
+}
+
+void Engine::State::send_failed(PeerId peer, const command::SendFailed& failed) {
+  for (const protocol::LeaseRef& ref : failed.leases) {
+    Leased* leased = leases.find(ref.job);
+    if (leased == nullptr || leased->lease_no != ref.lease_no) continue;
+    const Session* session = sessions.find(leased->session);
+    if (session->connected && session->peer == peer) give_back(leased);
+  }
+  peer_lost(peer);
+}
+
+}  // namespace jobq
