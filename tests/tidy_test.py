@@ -31,7 +31,7 @@ ROOMS = {
     "libjobq/protocol/*": ("libjobq/base/*", "libjobq/protocol/*", "jobq/*"),
     "broker/engine/*": (
         "broker/engine/*", "broker/store/store.hpp", "libjobq/base/*", "libjobq/protocol/message.hpp",
-        "libjobq/protocol/limits.hpp", "jobq/status.hpp",
+        "libjobq/protocol/limits.hpp", "libjobq/protocol/names.hpp", "jobq/status.hpp",
     ),
     "broker/store/*": ("broker/store/*", "broker/engine/*", "libjobq/base/*", "libjobq/protocol/*", "jobq/*"),
     "broker/net/*": ("broker/net/*", "libjobq/base/*", "libjobq/protocol/*", "jobq/*"),

@@ -1,21 +1,18 @@
 #include <fmt/format.h>
 
 #include "libjobq/protocol/codec.hpp"
+#include "libjobq/protocol/names.hpp"
 
 namespace jobq::protocol {
 namespace {
-
-bool is_letter_or_digit(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
 
 // What is wrong with the name; empty when nothing is.
 std::string_view problem_of(std::string_view name, std::size_t bytes_max) {
   if (name.empty()) return "is empty";
   if (name.size() > bytes_max) return "is too long";
-  if (!is_letter_or_digit(name.front())) return "does not begin with a letter or a digit";
+  if (!is_name_letter(name.front())) return "does not begin with a letter or a digit";
   for (const char c : name) {
-    if (!is_letter_or_digit(c) && c != '.' && c != '_' && c != '-') return "has other characters";
+    if (!is_name_letter(c) && c != '.' && c != '_' && c != '-') return "has other characters";
   }
   return {};
 }
