@@ -71,7 +71,8 @@ enum class Code : std::uint16_t {
   buffer_full = 901,  // the client's own bounded buffer is full; nothing was sent
   closed = 902,       // the client was closed
   bad_endpoint = 903,
-  bad_body = 904,  // a body that does not decode as the asked type
+  bad_body = 904,     // a body that does not decode as the asked type
+  unreachable = 905,  // no broker was reached before the deadline; nothing was sent, nothing is stored
 };
 
 // "stale_lease", ...; "code_<n>" for a number this version does not know.

@@ -85,6 +85,7 @@ std::string to_string(Code code) {
     case Code::timed_out:
       return "timed_out";
     case Code::buffer_full:
+    case Code::unreachable:
       return "buffer_full";
     case Code::closed:
       return "closed";
@@ -106,6 +107,7 @@ bool is_retryable(Code code) {
     case Code::too_many_open:
     case Code::timed_out:
     case Code::buffer_full:
+    case Code::unreachable:
       return true;
     default:
       return false;

@@ -1,0 +1,136 @@
+// Bodies of jobs: raw bytes, or a type of yours packed with msgpack.
+//
+//   struct SendReceipt { std::string to; std::uint64_t order; MSGPACK_DEFINE_MAP(to, order); };
+//   std::string packed = jobq::pack_body(SendReceipt{"a@example.org", 42});
+//   auto receipt = jobq::unpack_body<SendReceipt>(packed);   // throws jobq::Error, code bad_body
+//
+// With MSGPACK_DEFINE_MAP a body is a map by field name: fields may be added later (an old worker skips what
+// it does not know; a new worker leaves a missing field at its default). The broker never looks into a body.
+//
+// Thread-safety: functions without state. Units: bytes.
+#pragma once
+
+#ifndef MSGPACK_NO_BOOST
+#define MSGPACK_NO_BOOST
+#endif
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <msgpack.hpp>
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "jobq/error.hpp"
+
+namespace jobq {
+
+// A view of raw bytes, made implicitly from anything that is text (std::string, std::string_view, "literal")
+// or a contiguous range of char, unsigned char or std::byte (std::vector, std::span, std::array). Does not
+// own: what it was made from must live as long as the call that it is passed to. Calls that outlive their
+// return (futures, callbacks) copy.
+class Bytes {
+ public:
+  Bytes() = default;
+  Bytes(const void* data, std::size_t size) : view_(static_cast<const char*>(data), size) {}
+
+  template <typename Text>
+    requires std::convertible_to<const Text&, std::string_view>
+  Bytes(const Text& text) : view_(std::string_view(text)) {}  // NOLINT(google-explicit-constructor)
+
+  template <typename Range>
+    requires(!std::convertible_to<const Range&, std::string_view> &&
+             std::ranges::contiguous_range<const Range> && std::ranges::sized_range<const Range> &&
+             (std::same_as<std::ranges::range_value_t<const Range>, char> ||
+              std::same_as<std::ranges::range_value_t<const Range>, unsigned char> ||
+              std::same_as<std::ranges::range_value_t<const Range>, std::byte>))
+  Bytes(const Range& range)  // NOLINT(google-explicit-constructor)
+      : view_(reinterpret_cast<const char*>(std::ranges::data(range)), std::ranges::size(range)) {}
+
+  [[nodiscard]] std::string_view view() const { return view_; }
+  [[nodiscard]] std::size_t size() const { return view_.size(); }
+
+ private:
+  std::string_view view_;
+};
+
+// A type of yours, as opposed to bytes.
+template <typename T>
+concept TypedBody = !std::convertible_to<const T&, Bytes> && std::is_class_v<T>;
+
+namespace body_detail {
+
+struct StringSink {
+  std::string* out;
+  void write(const char* data, std::size_t size) { out->append(data, size); }
+};
+
+constexpr bool is_type_name(std::string_view name) {
+  if (name.empty() || name.size() > 64 || name[0] == '.' || name[0] == '-') return false;
+  for (const char c : name) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (!letter && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-') return false;
+  }
+  return true;
+}
+
+// The compiler's own spelling of T without its namespaces: GCC writes "[with T = app::SendReceipt; ...]",
+// clang
+// "[T = app::SendReceipt]".
+template <typename T>
+constexpr std::string_view unqualified_name() {
+  std::string_view name = __PRETTY_FUNCTION__;
+  name.remove_prefix(name.find("T = ") + 4);
+  name = name.substr(0, name.find_first_of(";]"));
+  const auto colons = name.rfind("::");
+  return colons == std::string_view::npos ? name : name.substr(colons + 2);
+}
+
+}  // namespace body_detail
+
+// The job type under which a T travels: T::kJobType if there is one, else the name of T without its
+// namespaces
+// ("SendReceipt"). The name is what producers and workers have in common: when you rename or move a type
+// whose jobs may be waiting, give it the old name: `static constexpr const char* kJobType = "SendReceipt";`.
+template <typename T>
+constexpr std::string_view job_type() {
+  if constexpr (requires { std::string_view{T::kJobType}; }) {
+    constexpr std::string_view name{T::kJobType};
+    static_assert(body_detail::is_type_name(name),
+                  "kJobType: 1 to 64 of [A-Za-z0-9._-], the first one a letter, a digit or '_'");
+    return name;
+  } else {
+    constexpr std::string_view name = body_detail::unqualified_name<T>();
+    static_assert(
+        body_detail::is_type_name(name),
+        "this type has no plain name (a template?): give it `static constexpr const char* kJobType`");
+    return name;
+  }
+}
+
+template <TypedBody T>
+std::string pack_body(const T& value) {
+  std::string packed;
+  body_detail::StringSink sink{&packed};
+  msgpack::pack(sink, value);
+  return packed;
+}
+
+// Throws Error (bad_body) when the bytes are no msgpack or have another shape than T. Memory stays in
+// proportion to the body: no count in it is believed beyond the bytes that are there.
+template <TypedBody T>
+T unpack_body(std::string_view packed) {
+  try {
+    const std::size_t most = packed.size();
+    const msgpack::object_handle handle =
+        msgpack::unpack(packed.data(), packed.size(), nullptr, nullptr,
+                        msgpack::unpack_limit(most, most, most, most, most, 64));
+    return handle.get().as<T>();
+  } catch (const std::exception& error) {
+    throw Error(Code::bad_body, "the body (" + std::to_string(packed.size()) + " bytes) does not decode as " +
+                                    std::string{job_type<T>()} + ": " + error.what());
+  }
+}
+
+}  // namespace jobq
