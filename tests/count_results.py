@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Counts tests over all test programs of some `meson test` runs.
 
 usage: count_results.py [--failures] [--also-passed N] [--also-failed N] TESTLOG_JSON...

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """count_results.py: the line that tests/run.sh ends with says what really happened."""
 
 import json

@@ -66,8 +66,8 @@ run_tests() {
   if [ -s "$dir/meson-logs/testlog.json" ]; then
     cp "$dir/meson-logs/testlog.json" "$kept"
     result_files+=("$kept")
-    python3 tests/count_results.py --failures "$kept"
-    say "$title: $(python3 tests/count_results.py "$kept"), $((SECONDS - begun)) s"
+    /usr/bin/python3 tests/count_results.py --failures "$kept"
+    say "$title: $(/usr/bin/python3 tests/count_results.py "$kept"), $((SECONDS - begun)) s"
   else
     stage_failed=$((stage_failed + 1))
     say "$title: FAILED: meson test left no log"
@@ -80,7 +80,7 @@ check_format() {
 
 finish() {
   local total
-  total=$(python3 tests/count_results.py --also-passed "$stage_passed" --also-failed "$stage_failed" \
+  total=$(/usr/bin/python3 tests/count_results.py --also-passed "$stage_passed" --also-failed "$stage_failed" \
     ${result_files[@]+"${result_files[@]}"}) || total="0 passed, 1 failed"
   say "done"
   echo "$total"

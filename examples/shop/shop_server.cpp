@@ -1,0 +1,178 @@
+// The shop's web server: takes orders and answers at once; the receipts are sent behind it, by
+// receipt_worker.
+//
+//   POST /checkout   an order as JSON -> 202 {"order", "job", "duplicate", "total"} as soon as its receipt is
+//   on disk
+//                    in the broker; 4xx {"error", "field"} says what is wrong with the order; 503 with
+//                    Retry-After when the broker did not answer in time: post it again, an order has one
+//                    receipt however often it comes
+//   GET /healthz     200 {"status": "ok"}
+#include <fmt/format.h>
+#include <httplib.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "examples/shop/order.hpp"
+#include "examples/shop/receipt.hpp"
+#include "jobq/client.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+constexpr std::size_t kOrderBytesMax = 64 * 1024;
+constexpr std::size_t kHttpThreads = 16;
+constexpr auto kCheckoutDeadline = 3s;  // no customer waits longer, broker or no broker
+
+std::string receipt_text(const shop::Order& order) {
+  std::string text = fmt::format("Thank you for your order {}.\n\n", order.number);
+  for (const shop::OrderItem& item : order.items) {
+    text += fmt::format("{:>5} x {:<24} {:>12}\n", item.quantity, item.sku,
+                        shop::money(item.quantity * item.price_cents));
+  }
+  text += fmt::format("{:>32} {:>12}\n", "total", shop::money(order.total_cents()));
+  return text;
+}
+
+void answer(httplib::Response& response, int status, const json& body) {
+  response.status = status;
+  response.set_content(body.dump() + "\n", "application/json");
+}
+
+class Shop {
+ public:
+  explicit Shop(const std::string& endpoint) : client_(endpoint) {}
+
+  void checkout(const httplib::Request& request, httplib::Response& response) {
+    const auto parsed = shop::parse_order(request.body);
+    if (const auto* problem = std::get_if<shop::OrderProblem>(&parsed)) {
+      const std::string& field = problem->field;
+      answer(
+          response, problem->http_status,
+          {{"error", field.empty() ? problem->message : field + " " + problem->message}, {"field", field}});
+      return;
+    }
+    enqueue_receipt(std::get<shop::Order>(parsed), response);
+  }
+
+ private:
+  void enqueue_receipt(const shop::Order& order, httplib::Response& response) {
+    // The key makes a second posting of the order the same receipt, while it waits and for a day after it was
+    // sent.
+    jobq::EnqueueOptions options;
+    options.unique_key = fmt::format("receipt:{}", order.number);
+    options.unique_for = 24h;
+    options.deadline = kCheckoutDeadline;
+    const jobq::Result<jobq::Enqueued> made = client_.try_enqueue(
+        shop::kReceiptQueue, shop::SendReceipt{order.number, order.email, receipt_text(order)}, options);
+    if (!made.ok()) {
+      // Refused, or unknown: the same answer, because posting again is right in both cases.
+      response.set_header("Retry-After", "1");
+      answer(response, 503,
+             {{"error", "the order could not be taken just now; post it again"},
+              {"reason", made.status().text()}});
+      return;
+    }
+    if (made->body_differs) {
+      answer(response, 409,
+             {{"error", fmt::format("order {} was posted before with another content", order.number)},
+              {"field", "order"}});
+      return;
+    }
+    answer(response, 202,
+           {{"order", order.number},
+            {"job", made->id},
+            {"duplicate", made->duplicate},
+            {"total", shop::money(order.total_cents())}});
+  }
+
+  jobq::Client client_;  // used by all of the server's threads at once
+};
+
+void add_routes(httplib::Server& server, Shop& shop) {
+  server.Post("/checkout", [&shop](const httplib::Request& request, httplib::Response& response) {
+    shop.checkout(request, response);
+  });
+  server.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
+    answer(response, 200, {{"status", "ok"}});
+  });
+  server.set_error_handler([](const httplib::Request& request, httplib::Response& response) {
+    if (!response.body.empty()) return;  // answered above
+    const std::string what =
+        response.status == 404   ? fmt::format("there is no {} {}", request.method, request.path)
+        : response.status == 413 ? fmt::format("an order has at most {} bytes", kOrderBytesMax)
+                                 : fmt::format("HTTP status {}", response.status);
+    answer(response, response.status, {{"error", what}});
+  });
+}
+
+// Whoever started this program waits for the file and then knows the port.
+bool write_port(const std::string& path, int port) {
+  std::ofstream(path + ".new") << port << '\n';
+  return std::rename((path + ".new").c_str(), path.c_str()) == 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string endpoint = "tcp://127.0.0.1:7710";
+  int port = 8080;
+  std::string port_file;
+  CLI::App app{"The shop's web server: POST /checkout, GET /healthz"};
+  app.add_option("--endpoint", endpoint, "the broker")->envname("JOBQ_ENDPOINT")->capture_default_str();
+  app.add_option("--port", port, "on 127.0.0.1; 0: any free one")->capture_default_str();
+  app.add_option("--port-file", port_file, "write the port to this file when listening");
+  CLI11_PARSE(app, argc, argv);
+
+  // Blocked before any thread exists, so that one thread can wait for them.
+  sigset_t stop_signals;
+  sigemptyset(&stop_signals);
+  sigaddset(&stop_signals, SIGTERM);
+  sigaddset(&stop_signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
+
+  Shop shop(endpoint);
+  httplib::Server server;
+  server.new_task_queue = [] { return new httplib::ThreadPool(kHttpThreads); };
+  server.set_payload_max_length(kOrderBytesMax);
+  // The library's default sets SO_REUSEPORT, and then a second shop on the same port would start without a
+  // word.
+  server.set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  });
+  add_routes(server, shop);
+
+  const bool bound =
+      port == 0 ? (port = server.bind_to_any_port("127.0.0.1")) > 0 : server.bind_to_port("127.0.0.1", port);
+  if (!bound) {
+    fmt::print(stderr,
+               "shop_server: cannot listen on 127.0.0.1:{}: is it in use? Choose another with --port\n",
+               port);
+    return 1;
+  }
+  if (!port_file.empty() && !write_port(port_file, port)) {
+    fmt::print(stderr, "shop_server: cannot write {}\n", port_file);
+    return 1;
+  }
+  std::thread stopper([&] {
+    int signal = 0;
+    sigwait(&stop_signals, &signal);
+    server.stop();
+  });
+  fmt::print("shop_server: listening on http://127.0.0.1:{}, broker {}\n", port, endpoint);
+  std::fflush(stdout);
+  server.listen_after_bind();
+  kill(getpid(), SIGTERM);  // for the case that listening ended by itself
+  stopper.join();
+  return 0;
+}
