@@ -16,7 +16,7 @@ struct SendReceipt {
   std::uint64_t order = 0;
   std::string to;
   std::string text;  // the lines of the receipt, each ended by \n
-  MSGPACK_DEFINE_MAP(order, to, text);
+  MSGPACK_DEFINE_MAP(order, to, text)
 };
 
 }  // namespace shop

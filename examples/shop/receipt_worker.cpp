@@ -25,7 +25,7 @@ std::string rfc5322_date(std::time_t now) {
   return {text, length};
 }
 
-shop::Mail receipt_mail(const shop::SendReceipt& receipt, unsigned attempt) {
+shop::Mail receipt_mail(const shop::SendReceipt& receipt, std::uint32_t attempt) {
   shop::Mail mail{kSender, receipt.to, {}};
   // The same Message-ID however often it is sent: should this worker die between the mail server's OK and its
   // ack, the receipt goes out again, and mail programs show the two as one.
@@ -59,7 +59,7 @@ void send_receipt(const std::string& mail_server, const shop::SendReceipt& recei
 int main(int argc, char** argv) {
   std::string endpoint = "tcp://127.0.0.1:7710";
   std::string mail_server = "smtp://127.0.0.1:2525";
-  int concurrency = 8;
+  std::size_t concurrency = 8;
   CLI::App app{"Sends the shop's receipts"};
   app.add_option("--endpoint", endpoint, "the broker")->envname("JOBQ_ENDPOINT")->capture_default_str();
   app.add_option("--mail-server", mail_server, "smtp://HOST:PORT")->capture_default_str();
@@ -68,12 +68,15 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
 
-  jobq::WorkerOptions options;
-  options.queues = {shop::kReceiptQueue};
-  options.concurrency = concurrency;
-  jobq::Worker worker(endpoint, options);
-  worker.on<shop::SendReceipt>(
-      [&](const shop::SendReceipt& receipt, jobq::Context& job) { send_receipt(mail_server, receipt, job); });
-  worker.run();  // until SIGTERM or SIGINT: takes nothing new, finishes what it has begun
+  try {
+    jobq::Worker worker(endpoint, {.queues = {shop::kReceiptQueue}, .concurrency = concurrency});
+    worker.on<shop::SendReceipt>([&](const shop::SendReceipt& receipt, jobq::Context& job) {
+      send_receipt(mail_server, receipt, job);
+    });
+    worker.run();  // until SIGTERM or SIGINT: takes nothing new, finishes what it has begun
+  } catch (const jobq::Error& error) {
+    fmt::print(stderr, "receipt_worker: {}\n", error.what());
+    return 1;
+  }
   return 0;
 }

@@ -71,8 +71,8 @@ class Shop {
     jobq::EnqueueOptions options;
     options.unique_key = fmt::format("receipt:{}", order.number);
     options.unique_for = 24h;
-    options.deadline = kCheckoutDeadline;
-    const jobq::Result<jobq::Enqueued> made = client_.try_enqueue(
+    options.timeout = kCheckoutDeadline;
+    const jobq::EnqueueResult made = client_.try_enqueue(
         shop::kReceiptQueue, shop::SendReceipt{order.number, order.email, receipt_text(order)}, options);
     if (!made.ok()) {
       // Refused, or unknown: the same answer, because posting again is right in both cases.
