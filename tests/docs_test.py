@@ -1,0 +1,80 @@
+#!/usr/bin/python3
+"""The documents are true where a machine can tell: links lead somewhere, named tests exist, tables are whole."""
+
+import re
+import unittest
+
+from source_tree import ROOT, files, lines_of, text_of
+
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+STATES = ("scheduled", "ready", "leased", "dead", "gone")
+# Commands that can meet a job in any state: each state has to say what happens.
+ANYWHERE = ("dispatch", "any answer", "cancel", "queue purge", "redrive", "dead purge", "enqueue, same unique key",
+            "restart", "expiry")
+
+
+def without_code(text):
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+
+
+def slug(heading):
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors_of(name):
+    return {slug(re.sub(r"`", "", line.lstrip("#"))) for line in lines_of(name) if line.startswith("#")}
+
+
+def table_rows(name, header):
+    """The cells of the rows of the table that begins with this header line."""
+    lines = lines_of(name)
+    start = lines.index(header)
+    rows = []
+    for line in lines[start + 2:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+class Documents(unittest.TestCase):
+    maxDiff = None
+
+    def test_links_lead_somewhere(self):
+        broken = []
+        for name in files("*.md"):
+            for target in LINK.findall(without_code(text_of(name))):
+                if re.match(r"[a-z]+:", target):
+                    continue
+                path, _, anchor = target.partition("#")
+                found = (ROOT / name).parent / path if path else ROOT / name
+                if not found.exists():
+                    broken.append(f"{name}: {target} does not exist")
+                elif anchor and found.suffix == ".md" and anchor not in anchors_of(found.resolve().relative_to(ROOT)):
+                    broken.append(f"{name}: {target}: no such heading")
+        self.assertEqual(broken, [])
+
+    def test_lifecycle_table_knows_every_state_and_answers_every_command(self):
+        rows = table_rows("docs/job_lifecycle.md", "| state | command | next state | effect | reply |")
+        self.assertGreater(len(rows), 60)
+        for row in rows:
+            self.assertEqual(len(row), 5, row)
+            self.assertIn(row[0], STATES, row)
+            self.assertIn(row[2], STATES, row)
+            self.assertTrue(all(row), f"an empty cell: {row}")
+        self.assertEqual(len(rows), len({(row[0], row[1]) for row in rows}), "a cell stands twice")
+        for state in STATES:
+            commands = [row[1] for row in rows if row[0] == state]
+            for command in ANYWHERE:
+                self.assertTrue(any(c.startswith(command) for c in commands), f"{state}: what does '{command}' do?")
+
+    def test_lifecycle_table_names_real_counters(self):
+        known = set(re.findall(r"\b(\w+_total)\b", text_of("broker/engine/types.hpp"))) | {"lease_no"}
+        for row in table_rows("docs/job_lifecycle.md", "| state | command | next state | effect | reply |"):
+            for counter in re.findall(r"(\w+)\+1", row[3]):
+                self.assertIn(counter, known, row)
+
+
+if __name__ == "__main__":
+    unittest.main()
