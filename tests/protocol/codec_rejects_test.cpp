@@ -4,7 +4,6 @@
 #include <doctest/doctest.h>
 
 #include <limits>
-#include <msgpack.hpp>
 
 #include "libjobq/protocol/codec.hpp"
 #include "libjobq/protocol/reader.hpp"

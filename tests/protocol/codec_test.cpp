@@ -6,7 +6,6 @@
 #include <rapidcheck.h>
 
 #include <memory>
-#include <msgpack.hpp>
 
 #include "libjobq/protocol/codec.hpp"
 #include "tests/protocol/describe.hpp"

@@ -1,7 +1,5 @@
 #include "tests/protocol/random_message.hpp"
 
-#include <msgpack.hpp>
-
 #include "libjobq/protocol/codec.hpp"
 
 namespace jobq::protocol {
