@@ -75,6 +75,15 @@ class Documents(unittest.TestCase):
             for counter in re.findall(r"(\w+)\+1", row[3]):
                 self.assertIn(counter, known, row)
 
+    def test_the_tests_that_prove_the_promises_exist(self):
+        missing = []
+        for path, case in re.findall(r"^- `(tests/[^`]+)`: \"(.+)\"$", text_of("docs/guarantees.md"), re.MULTILINE):
+            if not (ROOT / path).is_file():
+                missing.append(f"{path} does not exist")
+            elif case not in re.sub(r'"\s*\n\s*"', "", text_of(path)):
+                missing.append(f'{path} has no case "{case}"')
+        self.assertEqual(missing, [])
+
 
 if __name__ == "__main__":
     unittest.main()
