@@ -109,7 +109,9 @@ struct Engine::State {
   void drop_lease(Leased* leased);
   void finish_leased(Leased* leased, Exit exit);
   void finish_waiting(const JobMeta& meta, JobState from, Exit exit);
-  void give_back(Leased* leased);  // ready again, counts nothing
+  enum class Offer : std::uint8_t { to_anyone, to_others_first };  // for a second
+  void give_back(Leased* leased, Offer offer = Offer::to_anyone);  // ready again, counts nothing
+  [[nodiscard]] TimeMs hold_key(const JobMeta& meta);
   void retry_later(Leased* leased, TimeMs due, std::optional<AttemptRecord> attempt);
   void bury(Leased* leased, DeadReason reason, std::optional<AttemptRecord> attempt);
   void finished(Queue* queue, const JobMeta& meta, Exit exit, LeaseNo lease_no, const std::string& worker);

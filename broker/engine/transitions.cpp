@@ -159,6 +159,14 @@ void Engine::State::finished(Queue* queue, const JobMeta& meta, Exit exit, Lease
                                                  age_ms > 0 ? TimeMs{now.engine.ms - age_ms} : TimeMs{}});
 }
 
+// Until when the key of a job that ends now stays taken; zero: it is free at once.
+TimeMs Engine::State::hold_key(const JobMeta& meta) {
+  if (!meta.has_unique_key || meta.unique_for_ms <= 0) return {};
+  const TimeMs until = now.engine + DurationMs{meta.unique_for_ms};
+  engine_timers.insert({Clock::engine, until, meta.id, TimerKind::unique_hold}, meta, limits.timer_window);
+  return until;
+}
+
 void Engine::State::finish_leased(Leased* leased, Exit exit) {
   const JobMeta meta = leased->meta;
   const LeaseNo lease_no = leased->lease_no;
@@ -168,8 +176,7 @@ void Engine::State::finish_leased(Leased* leased, Exit exit) {
   drop_lease(leased);
   queue->counters.bytes -= meta.bytes;
   finished(queue, meta, exit, lease_no, worker);
-  const TimeMs hold = meta.unique_for_ms > 0 ? now.engine + DurationMs{meta.unique_for_ms} : TimeMs{};
-  out->changes.emplace_back(change::Finish{meta, JobState::leased, exit, hold});
+  out->changes.emplace_back(change::Finish{meta, JobState::leased, exit, hold_key(meta)});
 }
 
 // Scheduled, ready and dead jobs.
@@ -186,8 +193,7 @@ void Engine::State::finish_waiting(const JobMeta& meta, JobState from, Exit exit
   touch(queue);
   touched_jobs.push_back(meta.id);
   finished(queue, meta, exit, meta.progress.lease_no, {});
-  const TimeMs hold = meta.unique_for_ms > 0 ? now.engine + DurationMs{meta.unique_for_ms} : TimeMs{};
-  out->changes.emplace_back(change::Finish{meta, from, exit, hold});
+  out->changes.emplace_back(change::Finish{meta, from, exit, hold_key(meta)});
 }
 
 AttemptRecord Engine::State::attempt(Leased* leased, AttemptOutcome outcome, std::string_view error) {
@@ -205,14 +211,15 @@ AttemptRecord Engine::State::attempt(Leased* leased, AttemptOutcome outcome, std
   return record;
 }
 
-void Engine::State::give_back(Leased* leased) {
+void Engine::State::give_back(Leased* leased, Offer offer) {
   JobMeta meta = leased->meta;
   meta.progress.lease_no = leased->lease_no;
   meta.has_progress = true;
   const SessionNo session = leased->session;
   drop_lease(leased);
-  constexpr DurationMs kAvoid{1'000};  // Not to the one who just gave it back, for a second.
-  enter_ready(meta, session, now.engine + kAvoid);
+  constexpr DurationMs kAvoid{1'000};
+  const bool avoid = offer == Offer::to_others_first;
+  enter_ready(meta, avoid ? session : SessionNo{}, avoid ? now.engine + kAvoid : TimeMs{});
   out->changes.emplace_back(change::Return{meta, std::nullopt});
 }
 

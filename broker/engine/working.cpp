@@ -190,12 +190,12 @@ ClaimResult Engine::State::settle(Session* session, const protocol::Outcome& out
       break;
     case protocol::OutcomeKind::release:
       ++queue->counters.released_total;
-      give_back(leased);
+      give_back(leased, Offer::to_others_first);
       break;
     case protocol::OutcomeKind::no_handler:
       ++queue->counters.released_total;
       session->struck.insert(leased->meta.lane.type);
-      give_back(leased);
+      give_back(leased, Offer::to_others_first);
       break;
     case protocol::OutcomeKind::reject: {
       AttemptRecord record = attempt(leased, AttemptOutcome::rejected, outcome.text);

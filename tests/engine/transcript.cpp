@@ -179,7 +179,9 @@ class Runner {
     request.credit_bytes = static_cast<std::uint64_t>(line.number("bytes", 0));
     for (const std::string& ref : split(line.get("held"), ',')) request.held.push_back(lease_ref(ref));
     for (const std::string& ref : split(line.get("ack"), ',')) {
-      request.outcomes.push_back({.lease = lease_ref(ref)});
+      protocol::Outcome acked;
+      acked.lease = lease_ref(ref);
+      request.outcomes.push_back(acked);
     }
     const std::string name = line.words.at(1);
     request.name = name;
@@ -203,8 +205,12 @@ class Runner {
         {"snooze", protocol::OutcomeKind::snooze},   {"no_handler", protocol::OutcomeKind::no_handler}};
     const std::string text = line.words.size() > 3 ? line.words[3] : "";
     protocol::Outcomes request;
-    request.outcomes.push_back({.lease = lease_ref(line.words.at(2)), .kind = kinds.at(verb), .text = text});
-    request.outcomes.back().delay.ms = line.ms("delay");
+    protocol::Outcome outcome;
+    outcome.lease = lease_ref(line.words.at(2));
+    outcome.kind = kinds.at(verb);
+    outcome.text = text;
+    outcome.delay.ms = line.ms("delay");
+    request.outcomes.push_back(outcome);
     return world_.send(line.words.at(1), std::move(request));
   }
 

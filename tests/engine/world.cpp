@@ -123,6 +123,7 @@ World::World() : store_(std::make_unique<MemoryStore>()) {
 World::~World() = default;
 
 void World::start() {
+  store_->restart();
   Result<Recovered> recovered = store_->recover();
   REQUIRE_MESSAGE(recovered.ok(), recovered.status().text());
   now_.engine = std::max(now_.engine, recovered->mark.now.engine);
