@@ -10,8 +10,6 @@
 #include <sstream>
 #include <vector>
 
-#include "tests/engine/world.hpp"
-
 namespace jobq::testing {
 namespace {
 
@@ -89,7 +87,9 @@ protocol::LeaseRef lease_ref(const std::string& text) {
   return {job_id(parts[0]), static_cast<LeaseNo>(std::stoul(parts[1]))};
 }
 
-class Runner {
+}  // namespace
+
+class Script::Runner {
  public:
   // Carries out one line and returns what came out.
   std::vector<std::string> run(const std::string& text) {
@@ -123,6 +123,8 @@ class Runner {
     FAIL("no command is called '" << verb << "'");
     return {};
   }
+
+  World& world() { return world_; }
 
  private:
   // enqueue QUEUE [n=COUNT] [group=yes] [priority=] [type=] [delay=] [run_at=+MS] [expires=] [max_attempts=]
@@ -319,13 +321,16 @@ class Runner {
   World world_;
 };
 
-}  // namespace
+Script::Script() : runner_(std::make_unique<Runner>()) {}
+Script::~Script() = default;
+std::vector<std::string> Script::run(const std::string& line) { return runner_->run(line); }
+World& Script::world() { return runner_->world(); }
 
 void run_transcript(const std::string& path) {
   std::ifstream file(path);
   REQUIRE_MESSAGE(file.good(), "cannot read " << path);
   const bool update = std::getenv("JOBQ_UPDATE") != nullptr;
-  Runner runner;
+  Script script;
   std::string written;
   std::vector<std::string> commands;
   bool expecting = false;
@@ -362,7 +367,7 @@ void run_transcript(const std::string& path) {
     expected.clear();
     actual.clear();
     for (const std::string& command : commands) {
-      for (const std::string& out : runner.run(command)) actual += out + "\n";
+      for (const std::string& out : script.run(command)) actual += out + "\n";
     }
     commands.clear();
   }

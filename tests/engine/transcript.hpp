@@ -10,9 +10,27 @@
 // The commands are listed in transcript.cpp, in the order of the table at its end.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <vector>
+
+#include "tests/engine/world.hpp"
 
 namespace jobq::testing {
+
+// One world, told what to do in the words of the transcripts.
+class Script {
+ public:
+  Script();
+  ~Script();
+  // Carries out one command line and returns what came out. An unknown command fails the test.
+  std::vector<std::string> run(const std::string& line);
+  World& world();
+
+ private:
+  class Runner;
+  std::unique_ptr<Runner> runner_;
+};
 
 // Fails the running doctest case at the first block that differs.
 void run_transcript(const std::string& path);
