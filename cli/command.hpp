@@ -1,0 +1,40 @@
+// What every sub-command shares: the global options, and how it hands its work back to main().
+//
+// A sub-command is a function add_<name>(app, context): it declares its options and, in the CLI11 callback, sets
+// context.run to the work to do. The work runs after parsing and returns an exit code (exit_codes.hpp).
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "libjobq/base/time.hpp"
+
+namespace jobq::cli {
+
+struct Globals {
+  std::string endpoint = "tcp://127.0.0.1:7710";
+  std::string timeout_text;  // as given; empty: the command's default
+  DurationMs timeout{};      // of it, 0 when none was given
+  bool json = false;
+};
+
+struct Context {
+  Globals globals;
+  std::function<int()> run;
+};
+
+void add_stats(CLI::App* app, Context* context);
+void add_ping(CLI::App* app, Context* context);
+void add_enqueue(CLI::App* app, Context* context);
+void add_job(CLI::App* app, Context* context);
+void add_dead(CLI::App* app, Context* context);
+void add_queue(CLI::App* app, Context* context);
+void add_worker(CLI::App* app, Context* context);
+void add_task(CLI::App* app, Context* context);
+void add_check(CLI::App* app, Context* context);
+
+// Help of a sub-command: examples under the options.
+void set_examples(CLI::App* app, const std::string& examples);
+
+}  // namespace jobq::cli

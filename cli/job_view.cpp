@@ -1,0 +1,203 @@
+#include "cli/job_view.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "cli/duration.hpp"
+#include "cli/instant.hpp"
+#include "cli/table.hpp"
+#include "cli/terminal.hpp"
+
+namespace jobq::cli {
+namespace {
+
+constexpr std::size_t kPreviewBytes = 2048;
+
+TimeMs time_at(const Json& object, const char* key) { return TimeMs{int_at(object, key)}; }
+
+std::string ago(TimeMs at, TimeMs now) {
+  if (!at.is_set()) return "-";
+  const std::int64_t ms = now.ms - at.ms;
+  return ms >= 0 ? format_duration(ms) + " ago" : "in " + format_duration(-ms);
+}
+
+std::string when(TimeMs at, TimeMs now) { return fmt::format("{} ({})", format_instant(at), ago(at, now)); }
+
+// One line: where the job is and what that means.
+std::string state_line(const Json& job, TimeMs now) {
+  const std::string state = text_at(job, "state", "?");
+  const std::string exit = text_at(job, "exit");
+  if (!exit.empty()) return fmt::format("{} {}", exit, ago(time_at(job, "finished_at"), now));
+  const auto attempt = int_at(job, "attempt", 1), max = int_at(job, "max_attempts");
+  const std::string of =
+      max > 0 ? fmt::format("attempt {} of {}", attempt, max) : fmt::format("attempt {}", attempt);
+  if (state == "leased") {
+    const Json& lease = object_at(job, "lease");
+    return fmt::format("leased to {} ({}), lease until {}{}", text_at(lease, "worker", "?"), of,
+                       ago(time_at(lease, "lease_until"), now),
+                       bool_at(lease, "cancel_requested") ? "; asked to stop" : "");
+  }
+  if (state == "dead") {
+    const Json& dead = object_at(job, "dead");
+    return fmt::format("dead ({}) {}", text_at(dead, "reason", "?"), ago(time_at(dead, "died_at"), now));
+  }
+  if (state == "scheduled")
+    return fmt::format("scheduled, due {} ({})", ago(time_at(job, "run_at"), now), of);
+  if (state == "ready") return fmt::format("ready, waits for a free worker ({})", of);
+  return state;
+}
+
+std::string fields_of(const Json& job, TimeMs now) {
+  std::vector<std::pair<std::string, std::string>> rows;
+  rows.emplace_back("queue", text_at(job, "queue"));
+  if (const std::string type = text_at(job, "type"); !type.empty()) rows.emplace_back("type", type);
+  rows.emplace_back("priority", std::to_string(int_at(job, "priority")));
+  if (const TimeMs at = time_at(job, "run_at"); at.is_set()) rows.emplace_back("run at", when(at, now));
+  if (const TimeMs at = time_at(job, "expires_at"); at.is_set()) rows.emplace_back("expires", when(at, now));
+  if (const std::string key = text_at(job, "unique_key"); !key.empty()) rows.emplace_back("unique key", key);
+  std::string counts;
+  for (const char* name : {"failures", "crashes", "snoozes", "redrives"}) {
+    if (const auto count = int_at(job, name); count > 0) {
+      counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, name);
+    }
+  }
+  if (!counts.empty()) rows.emplace_back("counts", counts);
+  for (const auto& [name, value] : object_at(job, "headers").items()) {
+    rows.emplace_back("header",
+                      fmt::format("{}: {}", printable(name),
+                                  value.is_string() ? printable(value.get<std::string>()) : value.dump()));
+  }
+  std::string out;
+  for (const auto& [name, value] : rows) out += fmt::format("  {:<11} {}\n", name, value);
+  return out;
+}
+
+struct Event {
+  TimeMs at;
+  std::string text;
+  std::string detail;
+};
+
+std::string outcome_words(const Json& attempt) {
+  const std::string outcome = text_at(attempt, "outcome", "ended");
+  if (outcome == "crashed") return "crashed (the worker was lost)";
+  if (outcome == "lapsed") return "lapsed (the lease ran out, the worker lived)";
+  if (outcome == "timed_out") return "timed out (max_run_time)";
+  return outcome;
+}
+
+std::vector<Event> events_of(const Json& document) {
+  const Json& job = object_at(document, "job");
+  std::vector<Event> events;
+  if (const TimeMs at = time_at(job, "enqueued_at"); at.is_set()) events.push_back({at, "enqueued", ""});
+  for (const Json& attempt : array_at(document, "attempts")) {
+    const TimeMs started = time_at(attempt, "started_at"), ended = time_at(attempt, "ended_at");
+    const std::string ran =
+        started.is_set() && ended.is_set() ? " after " + format_duration(ended.ms - started.ms) : "";
+    std::string by = text_at(attempt, "worker");
+    if (!by.empty()) by = " on " + by;
+    events.push_back(
+        {ended.is_set() ? ended : started,
+         fmt::format("attempt {} {}{}{}", int_at(attempt, "number"), outcome_words(attempt), ran, by),
+         text_at(attempt, "error")});
+  }
+  const Json& lease = object_at(job, "lease");
+  if (!lease.empty()) {
+    events.push_back(
+        {time_at(lease, "granted_at"),
+         fmt::format("leased to {} (lease {})", text_at(lease, "worker", "?"), int_at(lease, "lease_no")),
+         ""});
+  }
+  const Json& dead = object_at(job, "dead");
+  if (!dead.empty())
+    events.push_back({time_at(dead, "died_at"), fmt::format("dead: {}", text_at(dead, "reason", "?")), ""});
+  if (const std::string exit = text_at(job, "exit"); !exit.empty())
+    events.push_back({time_at(job, "finished_at"), exit, ""});
+  std::stable_sort(events.begin(), events.end(), [](const Event& a, const Event& b) { return a.at < b.at; });
+  return events;
+}
+
+std::string timeline_of(const Json& document, std::size_t width) {
+  std::string out, day;
+  for (const Event& event : events_of(document)) {
+    if (const std::string date = format_date(event.at); date != day) {
+      out += fmt::format("  {}\n", ink(Ink::dim, date));
+      day = date;
+    }
+    out += fmt::format("  {}  {}\n", format_clock(event.at), event.text);
+    if (!event.detail.empty())
+      out += fmt::format("{:16}{}\n", "", cut(event.detail, width > 30 ? width - 16 : 0));
+  }
+  return out;
+}
+
+std::string body_of(const Json& job) {
+  const auto bytes = int_at(job, "body_bytes");
+  const auto body = job.find("body");
+  if (body == job.end() || body->is_null()) {
+    if (bytes == 0 || !raw_text_at(job, "exit").empty()) return "";
+    return fmt::format("\nbody ({}): too large to show here\n", format_bytes(bytes));
+  }
+  const std::string content = raw_text_at(job, "body");
+  if (content.empty()) return "\nbody: empty\n";
+  return fmt::format("\nbody ({}):\n{}\n", format_bytes(bytes), preview_body(content, kPreviewBytes));
+}
+
+std::string hex_lines(const std::string& bytes) {
+  std::string out;
+  for (std::size_t at = 0; at < bytes.size(); at += 16) {
+    std::string hex, text;
+    for (std::size_t i = at; i < std::min(at + 16, bytes.size()); ++i) {
+      const auto byte = static_cast<unsigned char>(bytes[i]);
+      hex += fmt::format("{:02x} ", byte);
+      text += byte >= 0x20 && byte < 0x7F ? bytes[i] : '.';
+    }
+    out += fmt::format("  {:04x}  {:<48} {}\n", at, hex, text);
+  }
+  if (!out.empty()) out.pop_back();
+  return out;
+}
+
+}  // namespace
+
+std::string preview_body(const std::string& body, std::size_t bytes_max) {
+  const std::string left_out =
+      body.size() > bytes_max
+          ? fmt::format("\n  … and {} more", format_bytes(static_cast<std::int64_t>(body.size() - bytes_max)))
+          : "";
+  if (is_utf8(body)) {
+    std::string out = "  ";
+    std::size_t end = std::min(body.size(), bytes_max);
+    while (end < body.size() && (static_cast<unsigned char>(body[end]) & 0xC0) == 0x80)
+      --end;                               // Not inside a character.
+    for (std::size_t at = 0; at < end;) {  // Line by line, each one made safe.
+      const std::size_t line_end = std::min(body.find('\n', at), end);
+      if (at > 0) out += "\n  ";
+      out += printable(body.substr(at, line_end - at));
+      at = line_end + 1;
+    }
+    return out + left_out;
+  }
+  // A typed body of libjobq is a msgpack map or array.
+  const Json value = Json::from_msgpack(body, true, false);
+  if (value.is_object() || value.is_array()) {
+    const std::string text = to_json_text(value, false);
+    return fmt::format("  msgpack: {}", cut(printable(text), bytes_max));
+  }
+  return hex_lines(body.substr(0, std::min<std::size_t>(bytes_max, 256))) +
+         (body.size() > 256
+              ? fmt::format("\n  … {} in all", format_bytes(static_cast<std::int64_t>(body.size())))
+              : "");
+}
+
+std::string render_job(const Json& document, TimeMs now, std::size_t width) {
+  const Json& job = object_at(document, "job");
+  return fmt::format("{}  {}\n{}\n{}\n{}{}", ink(Ink::bold, text_at(job, "id")), state_line(job, now),
+                     fields_of(job, now), ink(Ink::bold, "what happened"), timeline_of(document, width),
+                     body_of(job));
+}
+
+}  // namespace jobq::cli

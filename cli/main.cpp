@@ -1,0 +1,129 @@
+// `jobq`: what people and scripts do with a broker. Parses the command line; each sub-command has a file of its own
+// (cmd_*.cpp). docs/cli.md describes the commands and their exit codes.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+
+#include "cli/command.hpp"
+#include "cli/duration.hpp"
+#include "cli/exit_codes.hpp"
+#include "cli/terminal.hpp"
+#include "jobq/version.hpp"
+
+namespace jobq::cli {
+namespace {
+
+constexpr const char* kExamples =
+    "  jobq stats                                      what is going on, problems first\n"
+    "  jobq enqueue receipts --body '{\"order\": 42}'    one job\n"
+    "  seq 1000 | jobq enqueue numbers --lines         a job of every line\n"
+    "  jobq dead show receipts                         why jobs died, grouped by error\n"
+    "\n"
+    "Exit codes: 0 ok; 1 refused, no such thing, or problems found; 64 wrong usage; 66 input cannot be "
+    "read;\n"
+    "            69 no broker answered; 70 internal error; 75 try again later or outcome unknown; 130 "
+    "interrupted.";
+
+std::string version_text() { return "jobq " JOBQ_VERSION; }
+
+void declare(CLI::App* app, Context* context) {
+  app->name("jobq");
+  app->require_subcommand(1);
+  app->fallthrough();  // Global options may stand after the sub-command, where people write them.
+  app->set_version_flag("--version", version_text());
+  app->add_option("--endpoint", context->globals.endpoint,
+                  "Where the broker listens: tcp://HOST:PORT or ipc://PATH (default tcp://127.0.0.1:7710)")
+      ->envname("JOBQ_ENDPOINT");
+  app->add_option(
+      "--timeout", context->globals.timeout_text,
+      "How long to wait for the broker, like 5s or 1m (default 5s; enqueue --lines: 10m for each line)");
+  app->add_flag("--json", context->globals.json, "The broker's own document instead of text, for programs");
+  add_stats(app, context);
+  add_enqueue(app, context);
+  add_job(app, context);
+  add_dead(app, context);
+  add_queue(app, context);
+  add_worker(app, context);
+  add_task(app, context);
+  add_ping(app, context);
+  add_check(app, context);
+  set_examples(app, kExamples);
+}
+
+// "jobq enqueue" of the deepest sub-command that was named, for the remedy.
+std::string command_path(const CLI::App& app) {
+  std::string path = app.get_name();
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    path += " " + at->get_name();
+  }
+  return path;
+}
+
+int usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  std::string text = error.what();
+  for (char& c : text) {
+    if (c == '\n') c = ' ';
+  }
+  if (text.empty()) text = "the command line is wrong";
+  complain(fmt::format("{}; `{} --help` shows how", text, command_path(app)));
+  return kExitUsage;
+}
+
+int check_globals(Globals* globals) {
+  if (globals->endpoint.rfind("tcp://", 0) != 0 && globals->endpoint.rfind("ipc://", 0) != 0) {
+    complain(
+        fmt::format("the endpoint '{}' is neither tcp://HOST:PORT nor ipc://PATH (--endpoint, JOBQ_ENDPOINT)",
+                    globals->endpoint));
+    return kExitUsage;
+  }
+  if (globals->timeout_text.empty()) return kExitOk;
+  const Result<DurationMs> timeout = parse_duration(globals->timeout_text);
+  if (!timeout.ok() || timeout->ms == 0) {
+    complain(timeout.ok() ? "--timeout 0 leaves no time for an answer; give it like 5s"
+                          : "--timeout: " + timeout.status().text());
+    return kExitUsage;
+  }
+  globals->timeout = *timeout;
+  return kExitOk;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"jobq: looks after the jobs of a jobq broker"};
+  Context context;
+  declare(&app, &context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& wanted) {  // --help, --version
+    return app.exit(wanted) == 0 ? kExitOk : kExitInternal;
+  } catch (const CLI::ParseError& error) {
+    return usage_error(app, error);
+  }
+  if (const int code = check_globals(&context.globals); code != kExitOk) return code;
+  const int code = context.run();
+  // A full disk under a redirected stdout must not look like success.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    complain("the output could not be written");
+    return kExitInternal;
+  }
+  return code;
+}
+
+}  // namespace
+
+void set_examples(CLI::App* app, const std::string& examples) { app->footer("\nExamples:\n" + examples); }
+
+}  // namespace jobq::cli
+
+int main(int argc, char** argv) {
+  try {
+    return jobq::cli::run(argc, argv);
+  } catch (const std::exception& error) {
+    jobq::cli::complain(fmt::format("internal error: {}", error.what()));
+    return jobq::cli::kExitInternal;
+  }
+}
