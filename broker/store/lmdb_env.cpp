@@ -1,0 +1,302 @@
+#include "broker/store/lmdb_env.hpp"
+
+#include <fmt/format.h>
+#include <lmdb.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "libjobq/base/bytes.hpp"
+#include "libjobq/base/check.hpp"
+#include "libjobq/base/hash.hpp"
+
+namespace jobq::lmdb {
+namespace {
+
+constexpr mdb_mode_t kFileMode = 0640;
+
+// What an error code of LMDB (or errno) means for whoever has to act on it.
+[[noreturn]] void fail(int rc, const char* doing) {
+  const std::string text = fmt::format("{}: {}", doing, mdb_strerror(rc));
+  switch (rc) {
+    case MDB_MAP_FULL:
+      throw StoreError(Code::store_full, StoreProblem::no_space,
+                       text + "; raise the store's size limit or remove jobs");
+    case ENOSPC:
+    case EDQUOT:
+      throw StoreError(Code::disk_full, StoreProblem::no_space, text + "; free disk space");
+    case MDB_INVALID:
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_VERSION_MISMATCH:
+    case MDB_BAD_TXN:
+      throw StoreError(Code::corruption, StoreProblem::damaged, text);
+    case EROFS:
+      throw StoreError(Code::io_error, StoreProblem::read_only, text);
+    case EACCES:
+    case EPERM:
+      throw StoreError(Code::io_error, StoreProblem::read_only, text + "; check owner and mode");
+    default:
+      throw StoreError(Code::io_error, StoreProblem::io, text);
+  }
+}
+
+void must(int rc, const char* doing) {
+  if (rc != MDB_SUCCESS) [[unlikely]] {
+    fail(rc, doing);
+  }
+}
+
+MDB_val to_val(std::string_view bytes) {
+  // LMDB takes non-const pointers and does not write through them.
+  return MDB_val{bytes.size(), const_cast<char*>(bytes.data())};
+}
+std::string_view to_view(const MDB_val& val) { return {static_cast<const char*>(val.mv_data), val.mv_size}; }
+
+std::size_t index_of(Table table) { return static_cast<std::size_t>(table); }
+
+std::string printable(std::string_view key) {
+  std::string text;
+  for (const char c : key) text += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  return text;
+}
+
+// Splits off and checks the checksum.
+Row checked(Table table, std::string_view key, std::string_view stored) {
+  Row row{.key = key, .value = stored, .damaged = true};
+  if (stored.size() < kChecksumBytes) return row;
+  row.value = stored.substr(0, stored.size() - kChecksumBytes);
+  row.damaged =
+      get_big_endian<std::uint64_t>(stored.data() + row.value.size()) != checksum(table, key, row.value);
+  return row;
+}
+
+std::string_view require_sound(Table table, const Row& row) {
+  if (row.damaged) [[unlikely]] {
+    throw_damaged(fmt::format("table {} key {}: the checksum does not fit; run 'jobq check'", name_of(table),
+                              printable(row.key)));
+  }
+  return row.value;
+}
+
+}  // namespace
+
+void throw_damaged(std::string text) {
+  throw StoreError(Code::corruption, StoreProblem::damaged, std::move(text));
+}
+
+std::uint64_t checksum(Table table, std::string_view key, std::string_view value) {
+  return hash64(value) + hash64(key, std::uint64_t{1} + static_cast<std::uint8_t>(table));
+}
+
+// ---- Env --------------------------------------------------------------------------------------
+
+Env::Env(const std::string& file, std::uint64_t map_bytes, Mode mode) {
+  must(mdb_env_create(&env_), "cannot set up LMDB");
+  try {
+    must(mdb_env_set_mapsize(env_, map_bytes), "cannot set the store's size limit");
+    must(mdb_env_set_maxdbs(env_, static_cast<MDB_dbi>(kTables)), "cannot set up LMDB");
+    // NOTLS: read transactions belong to objects, not to threads. Never WRITEMAP, NOSYNC, NOMETASYNC (they
+    // lose or damage what was confirmed) nor NORDAHEAD (a cold scan is twelve times slower).
+    unsigned int flags = MDB_NOTLS | MDB_NOSUBDIR;
+    if (mode == Mode::read_only) flags |= MDB_RDONLY;
+    const std::string opening = fmt::format("cannot open {}", file);
+    must(mdb_env_open(env_, file.c_str(), flags, kFileMode), opening.c_str());
+
+    // Pages behind the end of the file would end the process when they are touched.
+    if (const std::uint64_t bytes = std::filesystem::file_size(file);
+        mode != Mode::create && bytes < info().end_bytes) {
+      throw_damaged(fmt::format("{} was cut off: it has {} bytes of {}; restore it from a backup", file,
+                                bytes, info().end_bytes));
+    }
+    MDB_txn* txn = nullptr;
+    must(mdb_txn_begin(env_, nullptr, mode == Mode::create ? 0U : MDB_RDONLY, &txn), opening.c_str());
+    for (std::size_t table = 0; table < kTables; ++table) {
+      const int rc =
+          mdb_dbi_open(txn, kTableNames[table], mode == Mode::create ? MDB_CREATE : 0, &dbi_[table]);
+      if (rc != MDB_SUCCESS) {
+        mdb_txn_abort(txn);
+        if (rc == MDB_NOTFOUND) {
+          throw StoreError(
+              Code::corruption, StoreProblem::not_a_store,
+              fmt::format("{} has no table '{}': this is not a store of jobq", file, kTableNames[table]));
+        }
+        fail(rc, opening.c_str());
+      }
+    }
+    must(mdb_txn_commit(txn), opening.c_str());
+  } catch (...) {
+    mdb_env_close(env_);
+    throw;
+  }
+}
+
+Env::~Env() { mdb_env_close(env_); }
+
+EnvInfo Env::info() const {
+  MDB_envinfo info{};
+  MDB_stat stat{};
+  must(mdb_env_info(env_, &info), "cannot read the store's size");
+  must(mdb_env_stat(env_, &stat), "cannot read the store's size");
+  return {.map_bytes = info.me_mapsize,
+          .page_bytes = stat.ms_psize,
+          .end_bytes = (info.me_last_pgno + 1) * std::uint64_t{stat.ms_psize},
+          .last_txn = info.me_last_txnid,
+          .readers = info.me_numreaders};
+}
+
+int Env::check_readers() {
+  int dead = 0;
+  must(mdb_reader_check(env_, &dead), "cannot check the store's readers");
+  return dead;
+}
+
+void Env::copy_to(int fd) const { must(mdb_env_copyfd2(env_, fd, MDB_CP_COMPACT), "cannot copy the store"); }
+
+// ---- Cursor -----------------------------------------------------------------------------------
+
+Cursor::~Cursor() {
+  if (cursor_ != nullptr) mdb_cursor_close(cursor_);
+}
+Cursor::Cursor(Cursor&& other) noexcept
+    : cursor_(std::exchange(other.cursor_, nullptr)), table_(other.table_), row_(other.row_) {}
+Cursor& Cursor::operator=(Cursor&& other) noexcept {
+  std::swap(cursor_, other.cursor_);
+  table_ = other.table_;
+  row_ = other.row_;
+  return *this;
+}
+
+bool Cursor::move(int operation, std::string_view key) {
+  MDB_val k = to_val(key);
+  MDB_val v{};
+  const int rc = mdb_cursor_get(cursor_, &k, &v, static_cast<MDB_cursor_op>(operation));
+  if (rc == MDB_NOTFOUND || rc == EINVAL) return false;  // EINVAL: not positioned, the table is empty
+  must(rc, "cannot read the store");
+  row_ = checked(table_, to_view(k), to_view(v));
+  return true;
+}
+
+bool Cursor::seek(std::string_view key) { return move(MDB_SET_RANGE, key); }
+bool Cursor::find(std::string_view key) { return move(MDB_SET_KEY, key); }
+bool Cursor::first() { return move(MDB_FIRST, {}); }
+bool Cursor::last() { return move(MDB_LAST, {}); }
+bool Cursor::next() { return move(MDB_NEXT, {}); }
+void Cursor::erase() { must(mdb_cursor_del(cursor_, 0), "cannot delete from the store"); }
+std::string_view Cursor::sound_value() const { return require_sound(table_, row_); }
+
+// ---- Txn --------------------------------------------------------------------------------------
+
+Txn::Txn(Env* env, Kind kind) : env_(env) {
+  must(mdb_txn_begin(env->env_, nullptr, kind == Kind::read ? MDB_RDONLY : 0U, &txn_),
+       "cannot begin a transaction");
+}
+
+Txn::~Txn() {
+  if (txn_ != nullptr) mdb_txn_abort(txn_);
+}
+
+Found Txn::look(Table table, std::string_view key) const {
+  MDB_val k = to_val(key);
+  MDB_val v{};
+  const int rc = mdb_get(txn_, env_->dbi_[index_of(table)], &k, &v);
+  if (rc == MDB_NOTFOUND) return {};
+  must(rc, "cannot read the store");
+  const Row row = checked(table, key, to_view(v));
+  return {.present = true, .damaged = row.damaged, .value = row.value};
+}
+
+std::optional<std::string_view> Txn::get(Table table, std::string_view key) const {
+  const Found found = look(table, key);
+  if (!found.present) return std::nullopt;
+  return require_sound(table, Row{.key = key, .value = found.value, .damaged = found.damaged});
+}
+
+MDB_cursor* Txn::writer(Table table) {
+  MDB_cursor*& cursor = writers_[index_of(table)];
+  if (cursor == nullptr) {
+    must(mdb_cursor_open(txn_, env_->dbi_[index_of(table)], &cursor), "cannot write the store");
+  }
+  return cursor;
+}
+
+char* Txn::reserve(Table table, std::string_view key, std::size_t bytes, Put mode) {
+  MDB_val k = to_val(key);
+  MDB_val v{bytes + kChecksumBytes, nullptr};
+  const unsigned int flags = MDB_RESERVE | (mode == Put::append ? MDB_APPEND : 0U);
+  must(mdb_cursor_put(writer(table), &k, &v, flags), "cannot write the store");
+  return static_cast<char*>(v.mv_data);
+}
+
+void Txn::seal(Table table, std::string_view key, char* room, std::size_t bytes) {
+  const std::uint64_t sum = to_big_endian(checksum(table, key, {room, bytes}));
+  std::memcpy(room + bytes, &sum, sizeof sum);
+}
+
+void Txn::put(Table table, std::string_view key, std::string_view value, Put mode) {
+  put_in_place(table, key, value.size(), mode, [&](char* room) {
+    if (!value.empty()) std::memcpy(room, value.data(), value.size());
+  });
+}
+
+void Txn::put_unsound(Table table, std::string_view key, std::string_view value) {
+  char* room = reserve(table, key, value.size(), Put::upsert);
+  if (!value.empty()) std::memcpy(room, value.data(), value.size());
+  const std::uint64_t sum = to_big_endian(~checksum(table, key, {room, value.size()}));
+  std::memcpy(room + value.size(), &sum, sizeof sum);
+}
+
+bool Txn::erase(Table table, std::string_view key) {
+  MDB_val k = to_val(key);
+  MDB_cursor* cursor = writer(table);
+  MDB_val v{};
+  const int rc = mdb_cursor_get(cursor, &k, &v, MDB_SET);
+  if (rc == MDB_NOTFOUND) return false;
+  must(rc, "cannot read the store");
+  must(mdb_cursor_del(cursor, 0), "cannot delete from the store");
+  return true;
+}
+
+void Txn::clear(Table table) { must(mdb_drop(txn_, env_->dbi_[index_of(table)], 0), "cannot empty a table"); }
+
+Cursor Txn::cursor(Table table) const {
+  MDB_cursor* cursor = nullptr;
+  must(mdb_cursor_open(txn_, env_->dbi_[index_of(table)], &cursor), "cannot read the store");
+  return Cursor(cursor, table);
+}
+
+TableStat Txn::stat(Table table) const {
+  MDB_stat stat{};
+  must(mdb_stat(txn_, env_->dbi_[index_of(table)], &stat), "cannot read the store");
+  return {.entries = stat.ms_entries,
+          .depth = stat.ms_depth,
+          .branch_pages = stat.ms_branch_pages,
+          .leaf_pages = stat.ms_leaf_pages,
+          .overflow_pages = stat.ms_overflow_pages};
+}
+
+std::uint64_t Txn::free_pages() const {
+  constexpr MDB_dbi kFreeList = 0;  // each row: a count, then so many page numbers
+  MDB_cursor* cursor = nullptr;
+  must(mdb_cursor_open(txn_, kFreeList, &cursor), "cannot read the store");
+  std::uint64_t pages = 0;
+  MDB_val k{};
+  MDB_val v{};
+  while (mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == MDB_SUCCESS) {
+    std::size_t count = 0;
+    std::memcpy(&count, v.mv_data, sizeof count);
+    pages += count;
+  }
+  mdb_cursor_close(cursor);
+  return pages;
+}
+
+void Txn::commit() {
+  // LMDB frees the transaction and its cursors whatever comes of it.
+  const int rc = mdb_txn_commit(std::exchange(txn_, nullptr));
+  must(rc, "cannot commit");
+}
+
+}  // namespace jobq::lmdb

@@ -1,0 +1,217 @@
+#include "broker/store/lmdb_store.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "libjobq/base/check.hpp"
+
+namespace jobq {
+namespace lmdb {
+namespace {
+
+constexpr std::int64_t kReaderCheckMs = 60'000;
+constexpr std::int64_t kFreeCountMs = 1'000;  // counting free pages walks a list: not more often than this
+// What a batch may need besides its bodies: a job touches a handful of pages at worst.
+constexpr std::uint64_t kRowBytes = 512;
+constexpr std::uint64_t kPageBytes = 4096;
+
+std::int64_t steady_us() {
+  const auto since = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::microseconds>(since).count();
+}
+
+}  // namespace
+
+LmdbStore::LmdbStore(const LmdbOptions& options) : options_(options), blocks_(options.cached_blocks_max) {
+  prepare_directory(options_.path, options_.allow_network_fs);
+  lock_ = lock_directory(options_.path);
+  const bool created = create_if_absent(options_.path, options_.map_bytes);
+  const std::string file = data_file(options_.path);
+  env_ = std::make_unique<Env>(file, options_.map_bytes, Env::Mode::read_write);
+  if (created && options_.log) options_.log(fmt::format("made a new store in {}", options_.path));
+  const Txn txn(env_.get(), Txn::Kind::read);
+  const auto format = txn.get(Table::meta, meta_key::kFormat);
+  if (!format) {
+    throw StoreError(Code::corruption, StoreProblem::not_a_store,
+                     fmt::format("{} does not say which format it has: this is not a store of jobq", file));
+  }
+  if (const std::uint32_t version = decode_format(*format); version != kFormatVersion) {
+    throw StoreError(
+        Code::not_supported, StoreProblem::newer_format,
+        fmt::format("{} has format {}, this version of jobq reads format {}; start the newer version", file,
+                    version, kFormatVersion));
+  }
+  preallocation_ = Preallocation(file, options_.preallocate ? options_.preallocate_step_bytes : 0,
+                                 options_.map_bytes, options_.log);
+}
+
+// ---- one batch --------------------------------------------------------------------------------
+
+// How much the file may have to grow for a batch.
+std::uint64_t LmdbStore::batch_bytes(std::span<const Change> changes) const {
+  std::uint64_t bytes = changes.size() * kRowBytes;
+  for (const Change& change : changes) {
+    if (const auto* enqueue = std::get_if<change::Enqueue>(&change)) {
+      const std::uint64_t size = enqueue->meta.bytes;
+      bytes += size < kPageBytes / 2 ? size : size + 2 * kPageBytes;
+    }
+  }
+  return bytes;
+}
+
+Result<BatchNo> LmdbStore::submit(std::span<const Change> changes, const Mark& mark) {
+  JOBQ_CHECK(recovered_, "recover() comes first");
+  if (failure_) return *failure_;
+  try {
+    const std::int64_t begun_us = steady_us();
+    preallocation_.keep_ahead(env_->info().end_bytes, batch_bytes(changes));
+    {
+      Batch batch{.txn = Txn(env_.get(), Txn::Kind::write), .next_job = next_job()};
+      for (const Change& change : changes) std::visit([&](const auto& one) { apply(&batch, one); }, change);
+      finish_batch(&batch, mark);
+      batch.txn.commit();
+    }
+    mark_.mark = mark;
+    mark_.indexed_below = index_.indexed_below();
+    blocks_.evict();
+    const std::int64_t now_us = steady_us();
+    ++health_.commits;
+    health_.commit_us_last = static_cast<std::uint64_t>(now_us - begun_us);
+    health_.commit_us_max = std::max(health_.commit_us_max, health_.commit_us_last);
+    if (now_us / 1000 - readers_checked_ms_ > kReaderCheckMs) {
+      readers_checked_ms_ = now_us / 1000;
+      env_->check_readers();
+    }
+    return ++batch_;
+  } catch (const StoreError& error) {
+    return fail_for_good(error);
+  }
+}
+
+void LmdbStore::finish_batch(Batch* batch, const Mark& mark) {
+  JOBQ_CHECK(mark.next_job >= batch->next_job, "next job {}", mark.next_job.value);
+  for (; batch->next_job < mark.next_job; ++batch->next_job.value) {  // numbers that belong to nobody
+    Block& block = block_in(batch, batch->next_job);
+    block.finished.set(bit_of(batch->next_job));
+    blocks_.mark_bits(&block);
+  }
+  index_.write(&batch->txn, &blocks_, batch->next_job);
+  sweeper_.sweep(&batch->txn, &blocks_, batch->next_job, mark.now.engine);
+  blocks_.flush(&batch->txn);
+  blocks_.next_batch();
+  encode_mark({.mark = mark, .indexed_below = index_.indexed_below()}, &row_);
+  batch->txn.put(Table::meta, meta_key::kMark, row_);
+}
+
+// Memory is ahead of disk now, and whether a failed commit reached the disk is not known: nothing goes on
+// from here.
+Status LmdbStore::fail_for_good(const StoreError& error) {
+  Status status = error.status();
+  // A short write on a full disk is reported as an input/output error.
+  if (status.code() == Code::io_error && disk_free_bytes(options_.path) < kPageBytes) {
+    status = Status(Code::disk_full, status.text() + " (the disk is full; free disk space)");
+  }
+  failure_ = status;
+  return status;
+}
+
+Result<BatchNo> LmdbStore::completed(bool /*wait*/) {
+  if (failure_) return *failure_;
+  return batch_;
+}
+
+// ---- the whole store --------------------------------------------------------------------------
+
+StoreHealth LmdbStore::health() {
+  if (failure_) return health_;
+  try {
+    const EnvInfo info = env_->info();
+    const std::int64_t now_ms = steady_us() / 1000;
+    const bool stale = free_pages_counted_at_ != health_.commits || health_.file_bytes == 0;
+    if (stale && (now_ms - free_pages_counted_ms_ >= kFreeCountMs || health_.file_bytes == 0)) {
+      const Txn txn(env_.get(), Txn::Kind::read);
+      health_.free_bytes = txn.free_pages() * info.page_bytes;
+      free_pages_counted_at_ = health_.commits;
+      free_pages_counted_ms_ = now_ms;
+    }
+    health_.map_bytes = info.map_bytes;
+    health_.used_bytes = info.end_bytes - std::min(info.end_bytes, health_.free_bytes);
+    health_.file_bytes = std::max(preallocation_.file_bytes(), info.end_bytes);
+    health_.disk_free_bytes = preallocation_.disk_full() ? 0 : disk_free_bytes(options_.path);
+  } catch (const StoreError& error) {
+    if (options_.log) options_.log(error.status().text());
+  }
+  return health_;
+}
+
+// A copy under another name, synced and renamed, so that a backup that is there is whole.
+Status LmdbStore::backup(const std::string& path) {
+  const std::string aside = path + ".part";
+  try {
+    {
+      const Fd fd(open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
+      if (!fd.open())
+        return {Code::io_error, fmt::format("cannot write {}: {}", aside, std::strerror(errno))};
+      env_->copy_to(fd.get());
+      if (fsync(fd.get()) != 0)
+        return {Code::io_error, fmt::format("cannot sync {}: {}", aside, std::strerror(errno))};
+    }
+    if (rename(aside.c_str(), path.c_str()) != 0) {
+      return {Code::io_error, fmt::format("cannot rename {}: {}", aside, std::strerror(errno))};
+    }
+    const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+    sync_directory(parent.empty() ? "." : parent.string());
+    return {};
+  } catch (const StoreError& error) {
+    std::error_code ignored;
+    std::filesystem::remove(aside, ignored);
+    return error.status();
+  }
+}
+
+}  // namespace lmdb
+
+const char* to_string(StoreProblem problem) {
+  switch (problem) {
+    case StoreProblem::none:
+      return "none";
+    case StoreProblem::already_open:
+      return "already_open";
+    case StoreProblem::not_a_store:
+      return "not_a_store";
+    case StoreProblem::newer_format:
+      return "newer_format";
+    case StoreProblem::damaged:
+      return "damaged";
+    case StoreProblem::no_space:
+      return "no_space";
+    case StoreProblem::read_only:
+      return "read_only";
+    case StoreProblem::network_fs:
+      return "network_fs";
+    case StoreProblem::io:
+      return "io";
+  }
+  return "?";
+}
+
+Result<std::unique_ptr<Store>> open_lmdb_store(const LmdbOptions& options, StoreProblem* problem) {
+  StoreProblem ignored = StoreProblem::none;
+  StoreProblem& why = problem != nullptr ? *problem : ignored;
+  why = StoreProblem::none;
+  try {
+    return std::unique_ptr<Store>(std::make_unique<lmdb::LmdbStore>(options));
+  } catch (const lmdb::StoreError& error) {
+    why = error.problem();
+    return error.status();
+  }
+}
+
+}  // namespace jobq

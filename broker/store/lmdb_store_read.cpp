@@ -1,0 +1,254 @@
+// Reads: each in a transaction of its own that ends with the call.
+#include <algorithm>
+
+#include "broker/store/bytes_io.hpp"
+#include "broker/store/lmdb_store.hpp"
+#include "libjobq/base/check.hpp"
+
+namespace jobq::lmdb {
+namespace {
+
+constexpr std::size_t kScanMax = 65'536;  // ids looked at for one page of a lane
+
+}  // namespace
+
+// Runs read(txn) and turns what it throws into a Status.
+template <typename T, typename Read>
+Result<T> LmdbStore::reading(Read read) {
+  if (failure_) return *failure_;
+  try {
+    const Txn txn(env_.get(), Txn::Kind::read);
+    return read(txn);
+  } catch (const StoreError& error) {
+    return error.status();
+  }
+}
+
+void LmdbStore::note_damage(JobId job) {
+  ++health_.damaged_records;
+  if (options_.log) {
+    options_.log("job " + to_text(job) +
+                 ": its stored record is damaged or missing; run 'jobq check' on the store");
+  }
+}
+
+Found LmdbStore::look_record(const Txn& txn, const Block& block, JobId job) const {
+  return txn.look(block.moved.test(bit_of(job)) ? Table::moved : Table::jobs, job_key(job));
+}
+
+std::optional<JobRecord> LmdbStore::read_record(const Txn& txn, const Block& block, JobId job) {
+  const Found found = look_record(txn, block, job);
+  if (found.present && !found.damaged) {
+    if (auto record = decode_record(job, found.value)) return record;
+  }
+  note_damage(job);
+  return std::nullopt;
+}
+
+// What is said of every JobMeta above LanePage in store.hpp.
+void LmdbStore::add_progress(const Txn& txn, const Block& block, JobMeta* meta) const {
+  const std::uint8_t bit = bit_of(meta->id);
+  const JobState state = block.state(bit);
+  const TimeMs first_due = meta->due;
+  TimeMs due = meta->due;
+  Clock due_clock = meta->due_clock;
+  if (block.has_progress.test(bit)) {
+    const auto row = txn.get(Table::progress, job_key(meta->id));
+    if (!row) throw_damaged("job " + to_text(meta->id) + ": its progress is missing; run 'jobq check'");
+    const ProgressRow progress = decode_progress(*row);
+    meta->progress = progress.progress;
+    meta->has_progress = true;
+    due = progress.due;
+    due_clock = progress.due_clock;
+  } else if (state == JobState::ready) {
+    meta->progress.ready_since = first_due;
+  }
+  meta->due = state == JobState::scheduled ? due : TimeMs{};
+  meta->due_clock = state == JobState::scheduled ? due_clock : Clock::engine;
+}
+
+// A job whose record is damaged is handed out all the same: its delivery finds the damage, and puts it among
+// the dead where people see it. Skipping it would hide it.
+JobMeta LmdbStore::meta_or_stub(const Txn& txn, const Block& block, JobId job, const Lane& lane) {
+  JobMeta meta;
+  if (const auto record = read_record(txn, block, job)) {
+    meta = record->meta;
+  } else {
+    meta.id = job;
+    meta.lane = lane;
+  }
+  add_progress(txn, block, &meta);
+  return meta;
+}
+
+Result<LanePage> LmdbStore::read_lane(const Lane& lane, JobId after, std::size_t limit) {
+  auto page = reading<LanePage>([&](const Txn& txn) {
+    LanePage found;
+    const auto take = [&](JobId job, const Block& block) {
+      if (found.jobs.size() == limit) return false;
+      found.jobs.push_back(meta_or_stub(txn, block, job, lane));
+      return true;
+    };
+    found.covered_to = index_.scan(txn, &blocks_, lane, after, next_job(), kScanMax, take, &found.end);
+    return found;
+  });
+  blocks_.evict();
+  return page;
+}
+
+Result<TimerPage> LmdbStore::read_timers(Clock clock, const TimerKey& after, std::size_t limit) {
+  auto page = reading<TimerPage>([&](const Txn& txn) {
+    TimerPage found;
+    TimerKey from = after;
+    from.clock = clock;
+    const auto from_key = timer_key(from);
+    Cursor cursor = txn.cursor(Table::timers);
+    bool more = cursor.seek(from_key);
+    if (more && cursor.row().key == std::string_view(from_key)) more = cursor.next();
+    for (; more; more = cursor.next()) {
+      const auto key = parse_timer_key(cursor.row().key);
+      if (!key) throw_damaged("table timers has a key that is none");
+      if (key->clock != clock) break;
+      if (found.timers.size() == limit) return found;
+      if (cursor.row().damaged) throw_damaged("a timer does not check; run 'jobq check'");
+      TimerEntry& entry = found.timers.emplace_back();
+      entry.key = *key;
+      if (key->kind == TimerKind::unique_hold) continue;
+      const Block& block = blocks_.load(txn, block_of(key->job), next_job());
+      entry.meta = meta_or_stub(txn, block, key->job, Lane{});
+    }
+    found.end = true;
+    return found;
+  });
+  blocks_.evict();
+  return page;
+}
+
+Result<DeadPage> LmdbStore::read_dead(QueueNo queue, JobId after, std::size_t limit) {
+  auto page = reading<DeadPage>([&](const Txn& txn) {
+    DeadPage found;
+    Cursor cursor = txn.cursor(Table::dead);
+    for (bool more = cursor.seek(dead_key(queue, JobId{after.value + 1})); more; more = cursor.next()) {
+      const auto key = parse_dead_key(cursor.row().key);
+      if (!key) throw_damaged("table dead has a key of another length");
+      if (key->queue != queue) break;
+      if (found.jobs.size() == limit) return found;
+      const DeadRow row = decode_dead(cursor.sound_value());
+      const Block& block = blocks_.load(txn, block_of(key->job), next_job());
+      DeadJob& dead = found.jobs.emplace_back();
+      dead.meta = meta_or_stub(txn, block, key->job, Lane{.queue = queue});
+      dead.reason = row.reason;
+      dead.died_at = row.died_at;
+      if (dead.meta.progress.attempts_recorded == 0) continue;
+      const auto slot = attempt_slot(dead.meta.progress.attempts_recorded);
+      if (const auto attempt = txn.get(Table::attempts, attempt_key(key->job, slot))) {
+        dead.last_error = decode_attempt(*attempt).error;
+      }
+    }
+    found.end = true;
+    return found;
+  });
+  blocks_.evict();
+  return page;
+}
+
+Result<JobFact> LmdbStore::read_job(JobId job) {
+  return reading<JobFact>([&](const Txn& txn) {
+    JobFact fact;
+    if (!was_given_out(job)) return fact;
+    const Block& block = blocks_.load(txn, block_of(job), next_job());
+    fact.state = block.state(bit_of(job));
+    if (fact.state == JobState::gone) return fact;
+    fact.known = true;
+    fact.meta = meta_or_stub(txn, block, job, Lane{});
+    return fact;
+  });
+}
+
+Result<UniqueFact> LmdbStore::read_unique(QueueNo queue, std::string_view key) {
+  return reading<UniqueFact>([&](const Txn& txn) {
+    UniqueFact fact;
+    const auto row = txn.get(Table::unique, unique_row_key(queue, key));
+    if (!row) return fact;
+    const UniqueRow unique = decode_unique(*row);
+    fact.held = true;
+    fact.holder = unique.holder;
+    fact.body_hash = unique.body_hash;
+    if (!unique.held_until.is_set()) {
+      fact.state = blocks_.load(txn, block_of(unique.holder), next_job()).state(bit_of(unique.holder));
+    }
+    return fact;
+  });
+}
+
+Result<std::vector<AttemptRecord>> LmdbStore::read_attempts(JobId job) {
+  return reading<std::vector<AttemptRecord>>([&](const Txn& txn) {
+    std::vector<AttemptRecord> attempts;
+    const auto prefix = job_key(job);
+    Cursor cursor = txn.cursor(Table::attempts);
+    for (bool more = cursor.seek(prefix); more && cursor.row().key.starts_with(std::string_view(prefix));
+         more = cursor.next()) {
+      attempts.push_back(decode_attempt(cursor.sound_value()));
+    }
+    std::ranges::sort(attempts, {}, &AttemptRecord::number);
+    return attempts;
+  });
+}
+
+Result<std::optional<FinishedJob>> LmdbStore::read_finished(JobId job) {
+  return reading<std::optional<FinishedJob>>([&](const Txn& txn) -> std::optional<FinishedJob> {
+    const auto key = txn.get(Table::finished_by_job, job_key(job));
+    if (!key) return std::nullopt;
+    const auto row = txn.get(Table::finished, *key);
+    const auto at = parse_dead_key(*key);  // the same shape: queue, then a number
+    if (!row || !at) throw_damaged("job " + to_text(job) + ": its history row is missing; run 'jobq check'");
+    FinishedJob finished{.summary = decode_finished(*row)};
+    finished.summary.queue = at->queue;
+    finished.summary.seq = at->job.value;
+    return finished;
+  });
+}
+
+bool LmdbStore::fill_body(const Txn& txn, const JobRecord& record, std::string* body) const {
+  body->clear();
+  body->reserve(record.body_bytes);
+  const auto prefix = job_key(record.meta.id);
+  Cursor cursor = txn.cursor(Table::bodies);
+  for (bool more = cursor.seek(prefix); more && cursor.row().key.starts_with(std::string_view(prefix));
+       more = cursor.next()) {
+    if (cursor.row().damaged) return false;
+    body->append(cursor.row().value);
+  }
+  return body->size() == record.body_bytes;
+}
+
+Status LmdbStore::visit_jobs(std::span<const JobId> jobs, const Visit& visit) {
+  const auto done = reading<bool>([&](const Txn& txn) {
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      const JobId job = jobs[i];
+      const Block* block = was_given_out(job) ? &blocks_.load(txn, block_of(job), next_job()) : nullptr;
+      if (block == nullptr || block->state(bit_of(job)) == JobState::gone) {
+        visit(i, nullptr);
+        continue;
+      }
+      const auto record = read_record(txn, *block, job);
+      const bool whole = record && (!record->body_in_parts || fill_body(txn, *record, &body_));
+      if (!whole) {
+        if (record) note_damage(job);
+        visit(i, nullptr);
+        continue;
+      }
+      StoredJob stored{.meta = record->meta,
+                       .state = block->state(bit_of(job)),
+                       .headers = record->headers,
+                       .body = record->body_in_parts ? std::string_view(body_) : record->body,
+                       .unique_key = record->unique_key};
+      add_progress(txn, *block, &stored.meta);
+      visit(i, &stored);
+    }
+    return true;
+  });
+  return done.status();
+}
+
+}  // namespace jobq::lmdb
