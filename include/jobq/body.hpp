@@ -67,7 +67,7 @@ struct StringSink {
 };
 
 constexpr bool is_type_name(std::string_view name) {
-  if (name.empty() || name.size() > 64 || name[0] == '.' || name[0] == '-') return false;
+  if (name.empty() || name.size() > 64 || name[0] == '.' || name[0] == '_' || name[0] == '-') return false;
   for (const char c : name) {
     const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
     if (!letter && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-') return false;
@@ -98,7 +98,7 @@ constexpr std::string_view job_type() {
   if constexpr (requires { std::string_view{T::kJobType}; }) {
     constexpr std::string_view name{T::kJobType};
     static_assert(body_detail::is_type_name(name),
-                  "kJobType: 1 to 64 of [A-Za-z0-9._-], the first one a letter, a digit or '_'");
+                  "kJobType: 1 to 64 of [A-Za-z0-9._-], the first one a letter or a digit");
     return name;
   } else {
     constexpr std::string_view name = body_detail::unqualified_name<T>();

@@ -14,6 +14,8 @@
 // the stop was asked for by a drain, it hands the job back uncounted. The first of snooze, reject and release
 // decides, whatever the handler does afterwards.
 //
+// A std::stop_callback on the stop token runs on the library's I/O thread: keep it short.
+//
 // Thread-safety: all members may be called from any thread while the handler runs. Ownership: the worker owns
 // the Context and the bytes that its views point to; neither outlives the handler.
 #pragma once

@@ -24,6 +24,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -61,8 +62,13 @@ class Worker {
   template <TypedBody T, typename F>
   void on(F handler) {
     on(job_type<T>(), [handler = std::move(handler)](Context& job) mutable {
-      const T body = decode<T>(job);
-      handler(body, job);
+      std::optional<T> body;
+      try {
+        body.emplace(unpack_body<T>(job.body()));
+      } catch (const Error& error) {
+        return job.reject(error.what());
+      }
+      handler(*body, job);
     });
   }
   // The handler of a type whose bodies are raw: Context::body().
@@ -83,12 +89,6 @@ class Worker {
   [[nodiscard]] bool registered() const;
 
  private:
-  // Thrown through the handler's frame to the library, which rejects the job with its text.
-  template <typename T>
-  static T decode(const Context& job) {
-    return unpack_body<T>(job.body());
-  }
-
   std::unique_ptr<WorkerImpl> impl_;
 };
 

@@ -85,7 +85,6 @@ std::string to_string(Code code) {
     case Code::timed_out:
       return "timed_out";
     case Code::buffer_full:
-    case Code::unreachable:
       return "buffer_full";
     case Code::closed:
       return "closed";
@@ -93,6 +92,8 @@ std::string to_string(Code code) {
       return "bad_endpoint";
     case Code::bad_body:
       return "bad_body";
+    case Code::unreachable:
+      return "unreachable";
   }
   return fmt::format("code_{}", static_cast<int>(code));
 }

@@ -1,0 +1,165 @@
+#include "libjobq/channel.hpp"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cstring>
+#include <utility>
+#include <zmq.hpp>
+
+#include "libjobq/protocol/limits.hpp"
+
+namespace jobq {
+
+namespace {
+
+constexpr int kHeartbeatEveryMs = 500;  // Z4: a peer that is gone without a word is noticed after 1.5 s
+constexpr int kHeartbeatTimeoutMs = 1500;
+constexpr int kHeartbeatTtlMs = 2000;
+constexpr int kReconnectMs = 100;
+constexpr int kReconnectMaxMs = 2000;
+constexpr int kHandshakeMs = 3000;
+constexpr int kMonitored = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
+
+std::string next_monitor_address() {
+  static std::atomic<std::uint64_t> next{1};
+  return fmt::format("inproc://jobq-monitor-{}", next.fetch_add(1));
+}
+
+}  // namespace
+
+struct ChannelContext::Sockets {
+  zmq::context_t context{1};
+};
+
+ChannelContext::ChannelContext() : sockets_(std::make_unique<Sockets>()) {
+  sockets_->context.set(zmq::ctxopt::max_sockets, 65'000);
+}
+ChannelContext::~ChannelContext() = default;
+
+struct Channel::State {
+  zmq::context_t* context = nullptr;
+  std::string endpoint;
+  zmq::socket_t socket;
+  zmq::socket_t monitor;
+};
+
+Channel::Channel(ChannelContext* context, std::string endpoint) : state_(std::make_unique<State>()) {
+  state_->context = &context->sockets_->context;
+  state_->endpoint = std::move(endpoint);
+}
+
+Channel::~Channel() { close(0); }
+
+bool Channel::is_open() const { return static_cast<bool>(state_->socket); }
+
+Status Channel::open() {
+  close(0);
+  try {
+    zmq::socket_t socket(*state_->context, zmq::socket_type::dealer);
+    socket.set(zmq::sockopt::linger, 0);
+    socket.set(zmq::sockopt::sndhwm, 0);  // Bounded by the state machines, which know what is still wanted.
+    socket.set(zmq::sockopt::rcvhwm, 0);
+    socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(limits::kMessageBytesMax));
+    socket.set(zmq::sockopt::heartbeat_ivl, kHeartbeatEveryMs);
+    socket.set(zmq::sockopt::heartbeat_timeout, kHeartbeatTimeoutMs);
+    socket.set(zmq::sockopt::heartbeat_ttl, kHeartbeatTtlMs);
+    socket.set(zmq::sockopt::handshake_ivl, kHandshakeMs);
+    socket.set(zmq::sockopt::reconnect_ivl, kReconnectMs);
+    socket.set(zmq::sockopt::reconnect_ivl_max, kReconnectMaxMs);
+    const std::string address = next_monitor_address();
+    if (zmq_socket_monitor(socket.handle(), address.c_str(), kMonitored) != 0) throw zmq::error_t();
+    zmq::socket_t monitor(*state_->context, zmq::socket_type::pair);
+    monitor.set(zmq::sockopt::linger, 0);
+    monitor.connect(address);
+    socket.connect(state_->endpoint);
+    state_->socket = std::move(socket);
+    state_->monitor = std::move(monitor);
+    return {};
+  } catch (const zmq::error_t& error) {
+    const bool ours = error.num() == EMFILE || error.num() == ENFILE || error.num() == ENOMEM;
+    return Status(ours ? Code::io_error : Code::bad_endpoint,
+                  fmt::format("cannot connect to '{}': {}; an endpoint is tcp://HOST:PORT or ipc://PATH",
+                              state_->endpoint, error.what()));
+  }
+}
+
+void Channel::close(int linger_ms) {
+  if (!is_open()) return;
+  zmq_socket_monitor(state_->socket.handle(), nullptr, 0);
+  state_->monitor.close();
+  state_->socket.set(zmq::sockopt::linger, linger_ms);
+  state_->socket.close();
+}
+
+Status Channel::send(std::string_view frame) {
+  if (!is_open()) return Status(Code::io_error, "the channel is closed");
+  try {
+    if (state_->socket.send(zmq::buffer(frame), zmq::send_flags::dontwait)) return {};
+    return Status(Code::io_error, "the socket takes no more");
+  } catch (const zmq::error_t& error) {
+    return Status(Code::io_error, error.what());
+  }
+}
+
+bool Channel::receive(std::string* frame) {
+  if (!is_open()) return false;
+  try {
+    for (;;) {
+      zmq::message_t message;
+      if (!state_->socket.recv(message, zmq::recv_flags::dontwait)) return false;
+      bool several = false;
+      while (message.more()) {
+        several = true;
+        if (!state_->socket.recv(message, zmq::recv_flags::dontwait)) return false;
+      }
+      if (several) continue;
+      frame->assign(message.data<char>(), message.size());
+      return true;
+    }
+  } catch (const zmq::error_t&) {
+    return false;  // The monitor says what became of the connection.
+  }
+}
+
+std::vector<Channel::Event> Channel::take_events() {
+  std::vector<Event> events;
+  if (!is_open()) return events;
+  try {
+    zmq::message_t message;
+    while (state_->monitor.recv(message, zmq::recv_flags::dontwait)) {
+      std::uint16_t number = 0;
+      if (message.size() >= sizeof(number)) std::memcpy(&number, message.data(), sizeof(number));
+      while (message.more()) {
+        if (!state_->monitor.recv(message, zmq::recv_flags::dontwait)) break;
+      }
+      if (number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) events.push_back(Event::connected);
+      if (number == ZMQ_EVENT_DISCONNECTED) events.push_back(Event::disconnected);
+    }
+  } catch (const zmq::error_t&) {
+    events.push_back(Event::disconnected);
+  }
+  return events;
+}
+
+std::vector<std::size_t> ChannelPoll::wait(const std::vector<Channel*>& channels, int wake_fd,
+                                           std::int64_t timeout_ms) {
+  std::vector<zmq_pollitem_t> items;
+  std::vector<std::size_t> owners;
+  items.push_back({nullptr, wake_fd, ZMQ_POLLIN, 0});
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    if (channels[i] == nullptr || !channels[i]->is_open()) continue;
+    items.push_back({channels[i]->state_->socket.handle(), 0, ZMQ_POLLIN, 0});
+    items.push_back({channels[i]->state_->monitor.handle(), 0, ZMQ_POLLIN, 0});
+    owners.push_back(i);
+  }
+  std::vector<std::size_t> ready;
+  if (zmq_poll(items.data(), static_cast<int>(items.size()), static_cast<long>(timeout_ms)) <= 0)
+    return ready;
+  for (std::size_t i = 0; i < owners.size(); ++i) {
+    if (items[1 + 2 * i].revents != 0 || items[2 + 2 * i].revents != 0) ready.push_back(owners[i]);
+  }
+  return ready;
+}
+
+}  // namespace jobq

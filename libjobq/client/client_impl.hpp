@@ -1,0 +1,96 @@
+// What stands between callers on many threads and the client's state machine on the I/O thread: an inbox, the
+// bounds of the buffer, and who waits for which completion.
+//
+// Thread-safety: all public members may be called from many threads.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "jobq/client.hpp"
+#include "jobq/runtime.hpp"
+#include "libjobq/client/client_core.hpp"
+#include "libjobq/io_thread.hpp"
+
+namespace jobq {
+
+class ClientPeer final : public IoPeer {
+ public:
+  using Done = std::function<void(std::vector<EnqueueResult>)>;
+  using AdminDone = std::function<void(Result<std::string>)>;
+
+  struct Submission {
+    SubmittedGroup group;  // token and deadline are filled in by submit()
+    Done done;
+  };
+
+  ClientPeer(std::string endpoint, const ClientOptions& options);
+
+  // Takes each or, when the buffer has no room for it, completes it with buffer_full before it returns.
+  void submit(std::vector<Submission> submissions, IoThread* io);
+  void submit_admin(AdminCall call, AdminDone done, IoThread* io);
+  bool flush(std::chrono::milliseconds timeout);
+  // Completes everything; nothing is taken any more.
+  void close(IoThread* io);
+  [[nodiscard]] bool connected() const { return connected_.load(); }
+
+  PeerCore& core() override { return core_; }
+  void before_turn(TimeMs now) override;
+  bool after_turn(TimeMs now) override;
+  void log(std::string_view line) override;
+
+ private:
+  struct Pending {
+    Done done;
+    std::size_t jobs = 0;
+    std::size_t bytes = 0;
+  };
+
+  [[nodiscard]] Status room_for(std::size_t jobs, std::size_t bytes) const;
+
+  const std::size_t jobs_max_;
+  const std::size_t bytes_max_;
+  const LogSink log_;
+  std::atomic<bool> connected_{false};
+
+  // The I/O thread's own.
+  ClientCore core_;
+  std::unordered_map<std::uint64_t, Pending> pending_;
+  std::unordered_map<std::uint64_t, AdminDone> admin_pending_;
+
+  std::mutex mutex_;
+  std::condition_variable idle_;
+  std::vector<std::pair<SubmittedGroup, Pending>> inbox_;
+  std::vector<std::pair<AdminCall, AdminDone>> admin_inbox_;
+  std::uint64_t next_token_ = 1;
+  std::size_t jobs_ = 0;  // taken and not completed
+  std::size_t bytes_ = 0;
+  bool closing_ = false;
+};
+
+class ClientImpl {
+ public:
+  ClientImpl(std::string its_endpoint, ClientOptions its_options);
+  ~ClientImpl();
+  ClientImpl(const ClientImpl&) = delete;
+  ClientImpl& operator=(const ClientImpl&) = delete;
+
+  const std::string endpoint;
+  const ClientOptions options;
+  const std::shared_ptr<Runtime> runtime;
+  const std::shared_ptr<ClientPeer> peer;
+
+  // Refusals that are decided before anything is submitted end in the Status.
+  Result<ClientPeer::Submission> prepare(std::string_view queue, std::string_view body,
+                                         const EnqueueOptions& job_options, ClientPeer::Done done) const;
+  void submit(ClientPeer::Submission submission);
+};
+
+}  // namespace jobq

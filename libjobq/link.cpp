@@ -1,0 +1,71 @@
+#include "libjobq/link.hpp"
+
+#include <algorithm>
+
+#include "libjobq/protocol/codec.hpp"
+
+namespace jobq {
+
+void Link::connected(TimeMs now) {
+  frames_.clear();
+  reconnect_ = false;
+  reconnect_at_ = {};
+  state_ = State::greeting;
+  hello_deadline_ = now + kHelloTimeout;
+  protocol::Hello hello;
+  hello.client = identity_.client;
+  hello.host = identity_.host;
+  hello.pid = identity_.pid;
+  hello_id_ = send(hello);
+}
+
+void Link::disconnected() {
+  state_ = State::down;
+  reconnect_ = false;
+  reconnect_at_ = {};
+  frames_.clear();
+}
+
+Link::Event Link::receive(const protocol::ReplyMessage& message, TimeMs now) {
+  if (const auto* welcome = std::get_if<protocol::Welcome>(&message.body)) {
+    if (state_ != State::greeting || message.request_id != hello_id_) return Event::consumed;
+    state_ = State::up;
+    ever_up_ = true;
+    refusal_ = {};
+    broker_ = {welcome->incarnation, welcome->body_bytes_max, welcome->message_bytes_max,
+               welcome->jobs_per_message_max};
+    return Event::up;
+  }
+  const auto* error = std::get_if<protocol::Error>(&message.body);
+  if (error == nullptr || state_ != State::greeting || message.request_id != hello_id_) return Event::none;
+  state_ = State::down;
+  refusal_ = Status(error->code, error->text);
+  reconnect_at_ = now + DurationMs{std::max<std::int64_t>(error->retry_after_ms, kRetryAfterRefusal.ms)};
+  return Event::refused;
+}
+
+void Link::tick(TimeMs now) {
+  const bool mute = state_ == State::greeting && hello_deadline_ <= now;
+  const bool planned = reconnect_at_.is_set() && reconnect_at_ <= now;
+  if (!mute && !planned) return;
+  state_ = State::down;
+  reconnect_at_ = {};
+  reconnect_ = true;
+}
+
+std::optional<TimeMs> Link::next_deadline() const {
+  std::optional<TimeMs> next;
+  if (state_ == State::greeting) next = hello_deadline_;
+  if (reconnect_at_.is_set()) next = earlier(next, reconnect_at_);
+  return next;
+}
+
+std::uint64_t Link::send(protocol::Request body) {
+  const std::uint64_t id = next_request_id_++;
+  std::string frame;
+  protocol::encode(protocol::RequestMessage{id, std::move(body)}, &frame);
+  frames_.push_back(std::move(frame));
+  return id;
+}
+
+}  // namespace jobq

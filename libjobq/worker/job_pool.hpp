@@ -1,0 +1,68 @@
+// The threads that run handlers, and the jobs that wait for one of them. The threads share this object, so
+// that a handler that never ends can be left behind without taking anything away from under it.
+//
+// Thread-safety: all members may be called from many threads, on() only before start().
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "jobq/worker.hpp"
+#include "libjobq/worker/job_run.hpp"
+
+namespace jobq {
+
+class JobPool : public std::enable_shared_from_this<JobPool> {
+ public:
+  using Run = std::shared_ptr<JobRun>;
+  using Started = std::function<void(const protocol::LeaseRef&)>;
+  using Finished = std::function<void(JobOutcome)>;
+
+  // Both callbacks are called from the pool's threads.
+  JobPool(Started started, Finished finished)
+      : started_(std::move(started)), finished_(std::move(finished)) {}
+
+  // False when the type has a handler already.
+  bool on(std::string_view type, Worker::Handler handler);
+  void on_any(Worker::Handler handler) { any_ = std::move(handler); }
+  [[nodiscard]] bool has_any() const { return static_cast<bool>(any_); }
+  [[nodiscard]] std::vector<std::string> types() const;
+
+  void start(std::size_t threads);
+  void push(Run run);
+  // True when the job had not begun: it will not any more.
+  bool take_back(const JobRun* run);
+  std::vector<Run> take_back_all();
+  // Ends the idle threads. Threads in a handler are left behind; how many.
+  std::size_t stop();
+
+ private:
+  struct Thread {
+    std::thread thread;
+    std::shared_ptr<bool> busy;  // under the mutex
+  };
+
+  void work(const std::shared_ptr<bool>& busy);
+  JobOutcome run(JobRun* run);
+
+  Started started_;
+  Finished finished_;
+  std::map<std::string, Worker::Handler, std::less<>> handlers_;
+  Worker::Handler any_;
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::deque<Run> waiting_;
+  std::vector<Thread> threads_;
+  bool stopping_ = false;
+};
+
+}  // namespace jobq

@@ -1,0 +1,103 @@
+#include "libjobq/worker/job_run.hpp"
+
+#include <algorithm>
+
+#include "libjobq/protocol/codec.hpp"
+
+namespace jobq {
+
+namespace {
+
+Headers unpacked(const std::string& packed) {
+  if (packed.empty()) return {};
+  Result<protocol::Headers> headers = protocol::unpack_headers(packed);
+  if (!headers.ok()) return {};  // The broker checked them when the job came in.
+  return *std::move(headers);
+}
+
+}  // namespace
+
+JobRun::JobRun(DeliveredJob its_job, TimeMs until, std::function<void(const protocol::LeaseRef&)> extend)
+    : job(std::move(its_job)),
+      id(to_text(job.lease.job)),
+      headers(unpacked(job.headers)),
+      extend_(std::move(extend)),
+      owned_until_ms_(until.ms) {}
+
+void JobRun::begin(Clock::time_point now) {
+  if (job.max_run.ms == 0) return;
+  const std::lock_guard lock(mutex_);
+  deadline_ = now + std::chrono::milliseconds{job.max_run.ms};
+}
+
+void JobRun::decide(protocol::OutcomeKind kind, std::string_view text, std::chrono::milliseconds delay) {
+  const std::lock_guard lock(mutex_);
+  if (decided_) return;
+  decided_ = JobOutcome{job.lease, kind, std::string{text}, to_ms(delay), {}};
+}
+
+std::optional<JobOutcome> JobRun::decided() const {
+  const std::lock_guard lock(mutex_);
+  return decided_;
+}
+
+void JobRun::request_stop(StopReason reason, bool lost) {
+  if (lost) lost_.store(true);
+  StopReason none = StopReason::none;
+  reason_.compare_exchange_strong(none, reason);
+  stop_.request_stop();
+}
+
+JobRun::Clock::time_point JobRun::deadline() const {
+  const std::lock_guard lock(mutex_);
+  return deadline_;
+}
+
+bool JobRun::extend() {
+  if (lost_.load()) return false;
+  extend_(job.lease);
+  return true;
+}
+
+// ---- Context: the public face of it
+
+std::string_view Context::id() const { return run_->id; }
+std::string_view Context::queue() const { return run_->job.queue; }
+std::string_view Context::type() const { return run_->job.type; }
+std::string_view Context::body() const { return run_->job.body; }
+int Context::priority() const { return run_->job.priority; }
+std::uint32_t Context::attempt() const { return run_->job.attempt; }
+std::uint32_t Context::max_attempts() const { return run_->job.max_attempts; }
+const Headers& Context::headers() const { return run_->headers; }
+
+std::optional<std::string_view> Context::header(std::string_view name) const {
+  const auto found = std::find_if(run_->headers.begin(), run_->headers.end(),
+                                  [&](const auto& header) { return header.first == name; });
+  if (found == run_->headers.end()) return std::nullopt;
+  return found->second;
+}
+
+WallTime Context::enqueued_at() const {
+  return WallTime{std::chrono::milliseconds{run_->job.enqueued_at.ms}};
+}
+std::chrono::steady_clock::time_point Context::deadline() const { return run_->deadline(); }
+
+std::chrono::steady_clock::time_point Context::lease_until() const {
+  // monotonic_now() counts the steady clock's milliseconds from 1.
+  return std::chrono::steady_clock::time_point{std::chrono::milliseconds{run_->owned_until().ms - 1}};
+}
+
+std::stop_token Context::stop_token() const { return run_->stop_token(); }
+StopReason Context::stop_reason() const { return run_->stop_reason(); }
+bool Context::extend() { return run_->extend(); }
+
+void Context::snooze(std::chrono::milliseconds delay) {
+  run_->decide(protocol::OutcomeKind::snooze, "", delay);
+}
+void Context::reject(std::string_view error) { run_->decide(protocol::OutcomeKind::reject, error, {}); }
+void Context::release() { run_->decide(protocol::OutcomeKind::release, "", {}); }
+void Context::fail(std::string_view error, std::chrono::milliseconds delay) {
+  run_->decide(protocol::OutcomeKind::nack, error, delay);
+}
+
+}  // namespace jobq

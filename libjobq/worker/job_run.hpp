@@ -1,0 +1,60 @@
+// One job in the hands of a worker, from its delivery to the end of its handler: what Context shows, and what
+// the handler decides.
+//
+// Thread-safety: all members may be called from many threads. Ownership: shared by the I/O thread and the
+// thread that runs the handler.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+
+#include "jobq/job.hpp"
+#include "libjobq/worker/worker_core.hpp"
+
+namespace jobq {
+
+class JobRun {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // `extend`: passes the wish on to the state machine.
+  JobRun(DeliveredJob job, TimeMs owned_until, std::function<void(const protocol::LeaseRef&)> extend);
+
+  const DeliveredJob job;
+  const std::string id;
+  const Headers headers;
+
+  // A handler begins with it: its time counts from here.
+  void begin(Clock::time_point now);
+
+  // ---- what the handler decides; the first one stands
+  void decide(protocol::OutcomeKind kind, std::string_view text, std::chrono::milliseconds delay);
+  [[nodiscard]] std::optional<JobOutcome> decided() const;
+
+  // ---- the lease
+  void request_stop(StopReason reason, bool lost);
+  [[nodiscard]] StopReason stop_reason() const { return reason_.load(); }
+  [[nodiscard]] std::stop_token stop_token() const { return stop_.get_token(); }
+  void owned_until(TimeMs until) { owned_until_ms_.store(until.ms); }
+  [[nodiscard]] TimeMs owned_until() const { return TimeMs{owned_until_ms_.load()}; }
+  [[nodiscard]] Clock::time_point deadline() const;
+  bool extend();
+
+ private:
+  std::function<void(const protocol::LeaseRef&)> extend_;
+  std::stop_source stop_;
+  std::atomic<StopReason> reason_{StopReason::none};
+  std::atomic<bool> lost_{false};
+  std::atomic<std::int64_t> owned_until_ms_;
+  mutable std::mutex mutex_;
+  Clock::time_point deadline_ = Clock::time_point::max();
+  std::optional<JobOutcome> decided_;
+};
+
+}  // namespace jobq

@@ -1,0 +1,223 @@
+// What the worker does by itself: time, outcomes, heartbeats, the drain. What the broker says:
+// worker_replies.cpp.
+#include "libjobq/worker/worker_core.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "libjobq/protocol/limits.hpp"
+
+namespace jobq {
+
+using protocol::LeaseRef;
+using protocol::OutcomeKind;
+
+const char* to_string(StopReason reason) {
+  switch (reason) {
+    case StopReason::none:
+      return "none";
+    case StopReason::drain:
+      return "drain";
+    case StopReason::lost_lease:
+      return "lost_lease";
+    case StopReason::max_run_time:
+      return "max_run_time";
+    case StopReason::cancel:
+      return "cancel";
+  }
+  return "none";
+}
+
+WorkerCore::WorkerCore(LinkIdentity identity, WorkerSetup setup)
+    : link_(std::move(identity)), setup_(std::move(setup)) {}
+
+void WorkerCore::connected(TimeMs now) { link_.connected(now); }
+
+void WorkerCore::disconnected(TimeMs /*now*/) {
+  link_.disconnected();
+  registered_ = false;
+  register_at_ = {};
+  awaited_.clear();
+  for (auto& [lease, unanswered] : outcomes_) unanswered.request_id = 0;
+  unsent_ = outcomes_.size();
+  if (drain_) drain_->goodbye_id = 0;
+}
+
+void WorkerCore::send(protocol::Request body, Sent sent, TimeMs now, std::uint64_t* id) {
+  sent.at = now;
+  last_sent_ = now;
+  const std::uint64_t request_id = link_.send(std::move(body));
+  for (const LeaseRef& lease : sent.outcomes) {
+    Unanswered& unanswered = outcomes_.at(lease);
+    if (unanswered.request_id == 0) --unsent_;
+    unanswered.request_id = request_id;
+  }
+  awaited_.emplace(request_id, std::move(sent));
+  if (id != nullptr) *id = request_id;
+}
+
+void WorkerCore::started(const LeaseRef& lease, TimeMs now) {
+  const auto found = held_.find(lease);
+  if (found == held_.end() || found->second.max_run.ms == 0) return;
+  found->second.run_until = now + found->second.max_run;
+}
+
+void WorkerCore::finish(JobOutcome outcome, TimeMs /*now*/) {
+  if (held_.erase(outcome.lease) == 0) return;
+  if (outcome.text.size() > limits::kErrorTextBytesMax) outcome.text.resize(limits::kErrorTextBytesMax);
+  const LeaseRef lease = outcome.lease;
+  outcomes_.emplace(lease, Unanswered{std::move(outcome), 0});
+  ++unsent_;
+}
+
+void WorkerCore::hand_back(const LeaseRef& lease, TimeMs now) {
+  if (!held_.contains(lease)) return;
+  ++handed_back_;
+  finish({lease, OutcomeKind::release, "", {}, {}}, now);
+}
+
+void WorkerCore::extend(const LeaseRef& lease, TimeMs now) {
+  if (const auto found = held_.find(lease); found != held_.end()) found->second.extend_at = now;
+}
+
+void WorkerCore::drain(TimeMs now, TimeMs until, DurationMs grace) {
+  if (drain_ && drain_->until <= until) return;
+  const std::int64_t total = std::max<std::int64_t>((until - now).ms, 0);
+  // What is handed back needs a moment to be answered within the same deadline.
+  const std::int64_t answer = std::min<std::int64_t>(1000, total / 5);
+  Drain drain = drain_.value_or(Drain{});
+  drain.until = until;
+  drain.hand_back_at = now + DurationMs{total - answer};
+  drain.stop_at = now + DurationMs{std::max<std::int64_t>(0, total - answer - grace.ms)};
+  credit_changed_ = credit_changed_ || !drain_;
+  drain_ = drain;
+}
+
+void WorkerCore::drain_at_once(TimeMs now, TimeMs until) {
+  drain(now, until, {});
+  drain_->stop_at = now;
+  drain_->hand_back_at = now;
+}
+
+void WorkerCore::tick(TimeMs now) {
+  if (done_) return;
+  link_.tick(now);
+  if (link_.up() && !awaited_.empty() && awaited_.begin()->second.at + kAnswerTimeout <= now) {
+    events_.emplace_back(worker_event::Note{
+        fmt::format("the broker at {} is silent; connecting anew", link_.identity().endpoint)});
+    link_.reconnect();
+  }
+  check_leases(now);
+  if (link_.up() && !registered_ && register_at_.is_set() && register_at_ <= now) send_register(now);
+  if (drain_) send_drain(now);
+  if (registered_) {
+    send_outcomes(now);
+    send_heartbeat(now);
+  }
+}
+
+void WorkerCore::check_leases(TimeMs now) {
+  for (auto& [lease, held] : held_) {
+    if (held.owned_until <= now) stop(lease, &held, StopReason::lost_lease);
+    if (held.run_until.is_set() && held.run_until <= now) stop(lease, &held, StopReason::max_run_time);
+  }
+}
+
+void WorkerCore::stop(const LeaseRef& lease, Held* held, StopReason reason) {
+  if (held->stopped) return;
+  held->stopped = true;
+  events_.emplace_back(worker_event::Stop{lease, reason, false});
+}
+
+void WorkerCore::lose(const LeaseRef& lease) {
+  if (held_.erase(lease) == 0) return;
+  events_.emplace_back(worker_event::Stop{lease, StopReason::lost_lease, true});
+}
+
+void WorkerCore::send_outcomes(TimeMs now) {
+  if (unsent_ == 0) return;
+  const auto in_flight = static_cast<std::size_t>(std::count_if(
+      awaited_.begin(), awaited_.end(), [](const auto& entry) { return !entry.second.outcomes.empty(); }));
+  if (in_flight >= kOutcomeMessagesInFlight) return;
+  protocol::Outcomes message;
+  Sent sent;
+  std::size_t bytes = 0;
+  for (const auto& [lease, unanswered] : outcomes_) {
+    if (unanswered.request_id != 0) continue;
+    const JobOutcome& outcome = unanswered.outcome;
+    bytes += outcome.text.size() + 64;
+    if (message.outcomes.size() >= kOutcomesPerMessage || bytes > kOutcomeBytesPerMessage) break;
+    message.outcomes.push_back({lease, outcome.kind, outcome.text, outcome.delay, outcome.ran_for});
+    sent.outcomes.push_back(lease);
+  }
+  send(std::move(message), std::move(sent), now);
+}
+
+// Proof of life, with the extensions that are due soon; also says that the credit has changed.
+void WorkerCore::send_heartbeat(TimeMs now) {
+  bool due = credit_changed_ || last_sent_ + heartbeat_every() <= now;
+  for (const auto& [lease, held] : held_) due = due || (held.extend_at.is_set() && held.extend_at <= now);
+  if (!due) return;
+  protocol::Heartbeat message;
+  Sent sent;
+  for (auto& [lease, held] : held_) {
+    // Those due within a tenth of their lease ride along: one message for many.
+    if (!held.extend_at.is_set() || now + DurationMs{held.lease.ms / 10} < held.extend_at) continue;
+    if (message.extend.size() >= limits::kJobsPerMessageMax) break;
+    message.extend.push_back(lease);
+    sent.leases.push_back(lease);
+    held.extend_at = now + DurationMs{std::max<std::int64_t>(held.lease.ms / 3, 1)};
+    if (!setup_.extend_leases) held.extend_at = {};
+  }
+  if (drain_) message.credit_jobs = 0;
+  credit_changed_ = false;
+  send(std::move(message), std::move(sent), now);
+}
+
+void WorkerCore::send_drain(TimeMs now) {
+  Drain& drain = *drain_;
+  if (drain.stop_at <= now && !drain.stopped) {
+    drain.stopped = true;
+    for (auto& [lease, held] : held_) stop(lease, &held, StopReason::drain);
+  }
+  if (drain.hand_back_at <= now && !drain.handed_back) {
+    drain.handed_back = true;
+    std::vector<LeaseRef> left;
+    for (const auto& [lease, held] : held_) left.push_back(lease);
+    for (const LeaseRef& lease : left) hand_back(lease, now);
+  }
+  if (!held_.empty() || !outcomes_.empty()) {
+    if (drain.until <= now) done_ = true;
+    return;
+  }
+  if (!registered_ || drain.until <= now) {
+    done_ = true;
+  } else if (drain.goodbye_id == 0) {
+    send(protocol::Goodbye{}, {}, now, &drain.goodbye_id);
+  }
+}
+
+std::optional<TimeMs> WorkerCore::next_deadline() const {
+  if (done_) return std::nullopt;
+  std::optional<TimeMs> next = link_.next_deadline();
+  if (register_at_.is_set() && !registered_) next = earlier(next, register_at_);
+  if (registered_) {
+    next = earlier(next, last_sent_ + heartbeat_every());
+  }
+  if (link_.up() && !awaited_.empty()) next = earlier(next, awaited_.begin()->second.at + kAnswerTimeout);
+  for (const auto& [lease, held] : held_) {
+    if (registered_ && held.extend_at.is_set()) next = earlier(next, held.extend_at);
+    if (held.stopped) continue;
+    next = earlier(next, held.owned_until);
+    if (held.run_until.is_set()) next = earlier(next, held.run_until);
+  }
+  if (drain_) {
+    if (!drain_->stopped) next = earlier(next, drain_->stop_at);
+    if (!drain_->handed_back) next = earlier(next, drain_->hand_back_at);
+    next = earlier(next, drain_->until);
+  }
+  return next;
+}
+
+}  // namespace jobq

@@ -1,0 +1,151 @@
+#include "libjobq/worker/worker_peer.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+namespace jobq {
+
+using protocol::OutcomeKind;
+
+WorkerPeer::WorkerPeer(LinkIdentity identity, WorkerSetup setup, std::shared_ptr<JobPool> pool,
+                       std::weak_ptr<Runtime> runtime, LogSink log, int changed_fd)
+    : pool_(std::move(pool)),
+      runtime_(std::move(runtime)),
+      log_(std::move(log)),
+      changed_fd_(changed_fd),
+      core_(std::move(identity), std::move(setup)) {}
+
+void WorkerPeer::wake() {
+  if (const std::shared_ptr<Runtime> runtime = runtime_.lock()) runtime->io_thread().wake(this);
+}
+
+void WorkerPeer::started(const protocol::LeaseRef& lease) {
+  {
+    const std::lock_guard lock(mutex_);
+    inbox_.started.push_back(lease);
+  }
+  wake();
+}
+
+void WorkerPeer::finished(JobOutcome outcome) {
+  {
+    const std::lock_guard lock(mutex_);
+    inbox_.finished.push_back(std::move(outcome));
+  }
+  wake();
+}
+
+void WorkerPeer::extend(const protocol::LeaseRef& lease) {
+  {
+    const std::lock_guard lock(mutex_);
+    inbox_.extends.push_back(lease);
+  }
+  wake();
+}
+
+void WorkerPeer::drain(std::chrono::milliseconds total, std::chrono::milliseconds grace, bool at_once) {
+  {
+    const std::lock_guard lock(mutex_);
+    inbox_.drain = Inbox::Drain{monotonic_now() + to_ms(total), to_ms(grace), at_once};
+  }
+  wake();
+}
+
+Status WorkerPeer::refusal() const {
+  const std::lock_guard lock(mutex_);
+  return refusal_;
+}
+
+void WorkerPeer::log(std::string_view line) {
+  if (log_) log_(line);
+}
+
+void WorkerPeer::before_turn(TimeMs now) {
+  Inbox inbox;
+  {
+    const std::lock_guard lock(mutex_);
+    std::swap(inbox, inbox_);
+  }
+  for (const protocol::LeaseRef& lease : inbox.started) core_.started(lease, now);
+  for (JobOutcome& outcome : inbox.finished) {
+    runs_.erase(outcome.lease);
+    core_.finish(std::move(outcome), now);
+  }
+  for (const protocol::LeaseRef& lease : inbox.extends) core_.extend(lease, now);
+  if (!inbox.drain) return;
+  if (inbox.drain->at_once) {
+    core_.drain_at_once(now, inbox.drain->until);
+  } else {
+    core_.drain(now, inbox.drain->until, inbox.drain->grace);
+  }
+  // What has not begun goes back now: another worker can have it.
+  for (const JobPool::Run& run : pool_->take_back_all()) {
+    runs_.erase(run->job.lease);
+    core_.hand_back(run->job.lease, now);
+  }
+}
+
+bool WorkerPeer::after_turn(TimeMs now) {
+  fed_ = false;
+  for (WorkerEvent& event : core_.take_events()) {
+    std::visit([&](auto& what) { take(std::move(what), now); }, event);
+  }
+  registered_.store(core_.registered());
+  if (core_.done() && !done_.exchange(true)) {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(changed_fd_, &one, sizeof(one));
+  }
+  return fed_;
+}
+
+void WorkerPeer::take(worker_event::Run event, TimeMs /*now*/) {
+  const protocol::LeaseRef lease = event.job.lease;
+  const auto run = std::make_shared<JobRun>(std::move(event.job), event.owned_until,
+                                            [peer = weak_from_this()](const protocol::LeaseRef& which) {
+                                              if (const auto self = peer.lock()) self->extend(which);
+                                            });
+  runs_[lease] = run;
+  pool_->push(run);
+}
+
+void WorkerPeer::take(const worker_event::Stop& event, TimeMs now) {
+  const auto found = runs_.find(event.lease);
+  if (found == runs_.end()) return;
+  const std::shared_ptr<JobRun> run = found->second;
+  if (pool_->take_back(run.get())) {
+    runs_.erase(found);
+    if (event.lost) return;
+    core_.finish({event.lease, OutcomeKind::release, "", {}, {}}, now);
+    fed_ = true;
+    return;
+  }
+  log(fmt::format("job {} ({}) is asked to stop: {}", run->id, run->job.queue, to_string(event.reason)));
+  run->request_stop(event.reason, event.lost);
+}
+
+void WorkerPeer::take(const worker_event::Extended& event, TimeMs /*now*/) {
+  if (const auto found = runs_.find(event.lease); found != runs_.end())
+    found->second->owned_until(event.owned_until);
+}
+
+void WorkerPeer::take(const worker_event::Registered& event, TimeMs /*now*/) {
+  log(fmt::format("registered at {} (session {}{})", core_.link().identity().endpoint, event.session.value,
+                  event.resumed ? ", taken up again" : ""));
+}
+
+void WorkerPeer::take(const worker_event::Refused& event, TimeMs /*now*/) {
+  log(fmt::format("the broker at {} refuses this worker: {}", core_.link().identity().endpoint,
+                  event.status.text()));
+  {
+    const std::lock_guard lock(mutex_);
+    refusal_ = event.status;
+  }
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(changed_fd_, &one, sizeof(one));
+}
+
+void WorkerPeer::take(const worker_event::Note& event, TimeMs /*now*/) { log(event.text); }
+
+}  // namespace jobq

@@ -1,0 +1,86 @@
+// What stands between the worker's state machine on the I/O thread and the threads that run handlers.
+//
+// Thread-safety: the members of the first block may be called from many threads; the others on the I/O
+// thread. Ownership: shared by the Worker, the I/O thread and the pool's threads.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "jobq/runtime.hpp"
+#include "jobq/worker.hpp"
+#include "libjobq/io_thread.hpp"
+#include "libjobq/worker/job_pool.hpp"
+#include "libjobq/worker/worker_core.hpp"
+
+namespace jobq {
+
+class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<WorkerPeer> {
+ public:
+  // `changed_fd`: an eventfd that is written when `done` or `refusal` may have changed.
+  WorkerPeer(LinkIdentity identity, WorkerSetup setup, std::shared_ptr<JobPool> pool,
+             std::weak_ptr<Runtime> runtime, LogSink log, int changed_fd);
+
+  void started(const protocol::LeaseRef& lease);
+  void finished(JobOutcome outcome);
+  void extend(const protocol::LeaseRef& lease);
+  void drain(std::chrono::milliseconds total, std::chrono::milliseconds grace, bool at_once);
+  [[nodiscard]] bool registered() const { return registered_.load(); }
+  [[nodiscard]] bool done() const { return done_.load(); }
+  [[nodiscard]] Status refusal() const;
+  void log(std::string_view line) override;
+
+  PeerCore& core() override { return core_; }
+  void before_turn(TimeMs now) override;
+  bool after_turn(TimeMs now) override;
+  // REQUIRES: no longer driven.
+  [[nodiscard]] const WorkerCore& idle_core() const { return core_; }
+
+ private:
+  struct Inbox {
+    std::vector<protocol::LeaseRef> started;
+    std::vector<JobOutcome> finished;
+    std::vector<protocol::LeaseRef> extends;
+    struct Drain {
+      TimeMs until{};
+      DurationMs grace{};
+      bool at_once = false;
+    };
+    std::optional<Drain> drain;
+    [[nodiscard]] bool empty() const {
+      return started.empty() && finished.empty() && extends.empty() && !drain;
+    }
+  };
+
+  void wake();
+  void take(worker_event::Run event, TimeMs now);
+  void take(const worker_event::Stop& event, TimeMs now);
+  void take(const worker_event::Extended& event, TimeMs now);
+  void take(const worker_event::Registered& event, TimeMs now);
+  void take(const worker_event::Refused& event, TimeMs now);
+  void take(const worker_event::Note& event, TimeMs now);
+
+  const std::shared_ptr<JobPool> pool_;
+  const std::weak_ptr<Runtime> runtime_;
+  const LogSink log_;
+  const int changed_fd_;
+  std::atomic<bool> registered_{false};
+  std::atomic<bool> done_{false};
+
+  // The I/O thread's own.
+  WorkerCore core_;
+  std::map<protocol::LeaseRef, std::shared_ptr<JobRun>> runs_;
+  bool fed_ = false;
+
+  mutable std::mutex mutex_;
+  Inbox inbox_;
+  Status refusal_;
+};
+
+}  // namespace jobq
