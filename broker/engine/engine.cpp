@@ -115,7 +115,8 @@ void Engine::State::set_queue(const Command& command, const command::SetQueue& s
                               set.queue));
   }
   Queue* queue = queues.find(set.queue);
-  if (queue == nullptr && !set.create) return refuse(command, Code::no_such_queue, {});
+  if (queue == nullptr && !set.create)
+    return refuse(command, Code::no_such_queue, fmt::format("there is no queue '{}'", set.queue));
   if (queue == nullptr && queues.size() >= limits.queues_max) {
     return refuse(command, Code::too_many_queues, fmt::format("there are {} queues already", queues.size()));
   }

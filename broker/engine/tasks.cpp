@@ -1,5 +1,7 @@
 // Work over many jobs, page by page between the other commands: redrive, purge, retention; and the cancelling
 // of one.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "broker/engine/state.hpp"
@@ -54,7 +56,8 @@ void Engine::State::start_task(const Command& command, Task task) {
 
 void Engine::State::redrive_dead(const Command& command, const command::RedriveDead& request) {
   const Queue* queue = queues.find(request.queue);
-  if (queue == nullptr) return refuse(command, Code::no_such_queue, {});
+  if (queue == nullptr)
+    return refuse(command, Code::no_such_queue, fmt::format("there is no queue '{}'", request.queue));
   Task task;
   task.kind = Task::Kind::redrive;
   task.queue = queue->number;
@@ -67,7 +70,8 @@ void Engine::State::redrive_dead(const Command& command, const command::RedriveD
 
 void Engine::State::purge_dead(const Command& command, const command::PurgeDead& request) {
   const Queue* queue = queues.find(request.queue);
-  if (queue == nullptr) return refuse(command, Code::no_such_queue, {});
+  if (queue == nullptr)
+    return refuse(command, Code::no_such_queue, fmt::format("there is no queue '{}'", request.queue));
   Task task;
   task.kind = Task::Kind::purge_dead;
   task.queue = queue->number;
@@ -77,7 +81,8 @@ void Engine::State::purge_dead(const Command& command, const command::PurgeDead&
 
 void Engine::State::purge_queue(const Command& command, const command::PurgeQueue& request) {
   const Queue* queue = queues.find(request.queue);
-  if (queue == nullptr) return refuse(command, Code::no_such_queue, {});
+  if (queue == nullptr)
+    return refuse(command, Code::no_such_queue, fmt::format("there is no queue '{}'", request.queue));
   Task task;
   task.kind = Task::Kind::purge_queue;
   task.queue = queue->number;
