@@ -1,0 +1,132 @@
+#include "broker/net/guard.hpp"
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <optional>
+
+namespace jobq {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLookEvery{20};
+// All connections are looked at this often; in between only when the process has grown, which costs one small read
+// instead of a system call per connection.
+constexpr milliseconds kLookAtAllEvery{1000};
+constexpr std::uint64_t kGrowthBytes = std::uint64_t{16} << 20;
+constexpr std::uint64_t kEmergencyFactor = 4;
+constexpr std::uint64_t kGreetingBytes = 4096;
+constexpr std::uint64_t kHeartbeatBytesPerSecond = 256;
+
+// Memory that is the process's own: without the pages of mapped files, the store's above all.
+std::uint64_t own_memory_bytes() {
+  std::FILE* file = std::fopen("/proc/self/statm", "re");
+  if (file == nullptr) return 0;
+  unsigned long size = 0, resident = 0, shared = 0;
+  const int fields = std::fscanf(file, "%lu %lu %lu", &size, &resident, &shared);
+  std::fclose(file);
+  if (fields != 3 || resident < shared) return 0;
+  return static_cast<std::uint64_t>(resident - shared) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::optional<tcp_info> tcp_counters(int descriptor) {
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return std::nullopt;
+  return info;
+}
+
+}  // namespace
+
+Guard::Guard(const GuardLimits& limits) : limits_(limits), thread_([this] { run(); }) {}
+
+Guard::~Guard() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+std::shared_ptr<Guard::Account> Guard::added(int descriptor) {
+  auto account = std::make_shared<Account>();
+  account->descriptor = descriptor;
+  account->since = std::chrono::steady_clock::now();
+  {
+    const std::lock_guard lock(mutex_);
+    accounts_[descriptor] = account;
+  }
+  changed_.notify_all();
+  return account;
+}
+
+void Guard::removed(int descriptor) {
+  const std::lock_guard lock(mutex_);
+  accounts_.erase(descriptor);
+}
+
+void Guard::run() {
+  std::uint64_t memory_then = 0;
+  auto all_then = std::chrono::steady_clock::now();
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (accounts_.empty()) {
+      changed_.wait(lock, [this] { return stopping_ || !accounts_.empty(); });
+      continue;
+    }
+    changed_.wait_for(lock, kLookEvery, [this] { return stopping_; });
+    if (stopping_) break;
+    const std::uint64_t memory = own_memory_bytes();
+    const auto now = std::chrono::steady_clock::now();
+    if (memory < memory_then) memory_then = memory;
+    if (memory - memory_then < kGrowthBytes && now - all_then < kLookAtAllEvery) continue;
+    look_at_all();
+    all_then = now;
+    // While somebody is suspected every pass looks again, however little has been added since.
+    bool suspects = false;
+    for (const auto& [descriptor, account] : accounts_) suspects = suspects || account->suspected_at != 0;
+    memory_then = suspects ? 0 : memory;
+  }
+}
+
+void Guard::look_at_all() {
+  for (const auto& [descriptor, account] : accounts_) look_at(account.get());
+}
+
+// The counters of the loop are read before the kernel's: the difference can only come out too large by what arrives
+// in between, never too small.
+void Guard::look_at(Account* account) {
+  const std::uint64_t taken = account->received.load(std::memory_order_relaxed);
+  const std::optional<tcp_info> info = tcp_counters(account->descriptor);
+  if (!info) return;
+  const std::uint64_t sent = account->sent.load(std::memory_order_relaxed);
+  // Greeting and ZMTP heartbeats are received, but never taken by the loop.
+  const auto age =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - account->since);
+  const std::uint64_t expected =
+      taken + kGreetingBytes + kHeartbeatBytesPerSecond * static_cast<std::uint64_t>(age.count());
+  const std::uint64_t ahead = info->tcpi_bytes_received > expected ? info->tcpi_bytes_received - expected : 0;
+  const std::uint64_t unread = sent > info->tcpi_bytes_acked ? sent - info->tcpi_bytes_acked : 0;
+
+  bool cut = unread > limits_.unsent_bytes || ahead > kEmergencyFactor * limits_.unread_bytes;
+  if (ahead <= limits_.unread_bytes) {
+    account->suspected_at = 0;
+  } else if (account->suspected_at == 0) {
+    account->suspected_at = emptied_.load(std::memory_order_relaxed);
+  } else if (asleep_.load(std::memory_order_relaxed) ||
+             emptied_.load(std::memory_order_relaxed) >= account->suspected_at + 2) {
+    cut = true;  // all whole messages have been taken since, and what is ahead is still there
+  }
+  if (!cut || account->is_cut) return;
+  account->is_cut = true;
+  ::shutdown(account->descriptor, SHUT_RDWR);
+  cut_.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace jobq

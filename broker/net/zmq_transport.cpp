@@ -1,0 +1,339 @@
+#include "broker/net/zmq_transport.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "libjobq/base/check.hpp"
+
+namespace jobq {
+namespace {
+
+constexpr const char* kMonitorAddress = "inproc://jobq-monitor";
+// An end is announced once nothing more can be read; under a load that never ends, after this long all the same.
+constexpr std::chrono::milliseconds kLossDelayMax{200};
+constexpr int kFrameHeaderShort = 2,
+              kFrameHeaderLong = 9;  // ZMTP: bytes before a frame of up to 255 bytes, or more
+
+void set_option(void* socket, int option, int value) {
+  JOBQ_CHECK(zmq_setsockopt(socket, option, &value, sizeof(value)) == 0, "option {}: {}", option,
+             zmq_strerror(errno));
+}
+
+std::uint64_t wire_bytes(std::size_t frame) {
+  return frame + static_cast<std::uint64_t>(frame > 255 ? kFrameHeaderLong : kFrameHeaderShort);
+}
+
+// ZeroMQ removes a socket's file before it binds: without this a second broker would take the first one's peers.
+bool somebody_listens(const std::string& path) {
+  sockaddr_un address{};
+  if (path.size() >= sizeof(address.sun_path)) return false;
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (probe < 0) return false;
+  const bool answered = ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  ::close(probe);
+  return answered;
+}
+
+std::string bind_failure_text(const std::string& endpoint, int error) {
+  switch (error) {
+    case EADDRINUSE:
+      return fmt::format(
+          "cannot listen on {}: it is in use; stop who holds it (`ss -ltnp`) or choose another with --listen",
+          endpoint);
+    case EACCES:
+      return fmt::format(
+          "cannot listen on {}: not permitted; ports below 1024 need privileges, a socket file a "
+          "writable directory",
+          endpoint);
+    case EADDRNOTAVAIL:
+    case ENODEV:
+      return fmt::format("cannot listen on {}: no interface of this machine has that address", endpoint);
+    case EINVAL:
+    case EPROTONOSUPPORT:
+      return fmt::format("cannot listen on {}: not an endpoint; write tcp://HOST:PORT or ipc://PATH",
+                         endpoint);
+    default:
+      return fmt::format("cannot listen on {}: {}", endpoint, zmq_strerror(error));
+  }
+}
+
+}  // namespace
+
+struct ZmqTransport::Wire {
+  void* context = zmq_ctx_new();
+  void* router = nullptr;
+  void* monitor = nullptr;
+  std::deque<zmq_msg_t> taken;  // frames handed out since the last wait()
+
+  ~Wire() {
+    release_frames();
+    if (router != nullptr) zmq_socket_monitor(router, nullptr, 0);
+    if (monitor != nullptr) zmq_close(monitor);
+    if (router != nullptr) zmq_close(router);
+    while (zmq_ctx_term(context) != 0 && errno == EINTR) {
+    }
+  }
+  void release_frames() {
+    for (zmq_msg_t& frame : taken) zmq_msg_close(&frame);
+    taken.clear();
+  }
+};
+
+ZmqTransport::ZmqTransport(const ZmqOptions& options)
+    : options_(options), wire_(std::make_unique<Wire>()), guard_(options.guard) {
+  JOBQ_CHECK(wire_->context != nullptr);
+  wire_->router = zmq_socket(wire_->context, ZMQ_ROUTER);
+  JOBQ_CHECK(wire_->router != nullptr, "{}", zmq_strerror(errno));
+  void* router = wire_->router;
+  set_option(router, ZMQ_ROUTER_MANDATORY, 1);  // otherwise what cannot be delivered is dropped in silence
+  set_option(router, ZMQ_LINGER, options.linger_ms);  // the default waits for ever
+  set_option(router, ZMQ_BACKLOG, 4096);              // thousands reconnect at once after a restart
+  // A peer that vanished without a word is noticed in two seconds instead of never.
+  set_option(router, ZMQ_HEARTBEAT_IVL, 500);
+  set_option(router, ZMQ_HEARTBEAT_TIMEOUT, 1500);
+  set_option(router, ZMQ_HEARTBEAT_TTL, 2000);
+  set_option(router, ZMQ_HANDSHAKE_IVL, options.handshake_ms);
+  // Per frame. Somewhat above our own limit, so that a message a little too large is answered and not just cut off.
+  const auto frame_max = static_cast<std::int64_t>(options.message_bytes_max + (std::size_t{1} << 20));
+  JOBQ_CHECK(zmq_setsockopt(router, ZMQ_MAXMSGSIZE, &frame_max, sizeof(frame_max)) == 0);
+
+  const int events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED;
+  JOBQ_CHECK(zmq_socket_monitor(router, kMonitorAddress, events) == 0, "{}", zmq_strerror(errno));
+  wire_->monitor = zmq_socket(wire_->context, ZMQ_PAIR);
+  JOBQ_CHECK(wire_->monitor != nullptr, "{}", zmq_strerror(errno));
+  set_option(wire_->monitor, ZMQ_LINGER, 0);
+  set_option(wire_->monitor, ZMQ_RCVHWM, 0);  // a full pipe would stop ZeroMQ's I/O thread
+  JOBQ_CHECK(zmq_connect(wire_->monitor, kMonitorAddress) == 0, "{}", zmq_strerror(errno));
+}
+
+ZmqTransport::~ZmqTransport() = default;
+
+Result<std::unique_ptr<ZmqTransport>> ZmqTransport::open(const ZmqOptions& options) {
+  std::unique_ptr<ZmqTransport> transport(new ZmqTransport(options));
+  for (const std::string& endpoint : options.listen) {
+    if (Status bound = transport->bind(endpoint); !bound.ok()) return bound;
+  }
+  return transport;
+}
+
+Status ZmqTransport::bind(const std::string& endpoint) {
+  constexpr std::string_view kIpc = "ipc://";
+  if (endpoint.starts_with(kIpc) && somebody_listens(endpoint.substr(kIpc.size()))) {
+    return {Code::bad_endpoint, bind_failure_text(endpoint, EADDRINUSE)};
+  }
+  // With it a plain 127.0.0.1 would be shown as [::ffff:127.0.0.1].
+  set_option(wire_->router, ZMQ_IPV6, endpoint.find('[') != std::string::npos ? 1 : 0);
+  if (zmq_bind(wire_->router, endpoint.c_str()) != 0) {
+    return {Code::bad_endpoint, bind_failure_text(endpoint, errno)};
+  }
+  char bound[512];
+  std::size_t size = sizeof(bound);
+  JOBQ_CHECK(zmq_getsockopt(wire_->router, ZMQ_LAST_ENDPOINT, bound, &size) == 0, "{}", zmq_strerror(errno));
+  endpoints_.emplace_back(bound);
+  return {};
+}
+
+void ZmqTransport::wait(std::optional<DurationMs> span) {
+  wire_->release_frames();
+  std::vector<zmq_pollitem_t> items;
+  items.push_back({wire_->router, 0, ZMQ_POLLIN, 0});
+  items.push_back({wire_->monitor, 0, ZMQ_POLLIN, 0});
+  for (const int descriptor : watched_) items.push_back({nullptr, descriptor, ZMQ_POLLIN, 0});
+  long timeout = span ? static_cast<long>(std::max<std::int64_t>(0, span->ms)) : -1;
+  if (!leaving_.empty()) timeout = 0;
+  guard_.asleep(true);
+  const int ready = zmq_poll(items.data(), static_cast<int>(items.size()), timeout);
+  guard_.asleep(false);
+  JOBQ_CHECK(ready >= 0 || errno == EINTR, "{}", zmq_strerror(errno));
+  drain_monitor();
+}
+
+bool ZmqTransport::next(TransportEvent* event) {
+  if (announce_lost(event, false)) return true;
+  if (receive(event)) return true;
+  guard_.emptied();
+  drain_monitor();
+  return announce_lost(event, true);
+}
+
+// Reads one message; whatever has more frames than one is swallowed whole and reported as refused.
+bool ZmqTransport::receive(TransportEvent* event) {
+  zmq_msg_t id;
+  zmq_msg_init(&id);
+  if (zmq_msg_recv(&id, wire_->router, ZMQ_DONTWAIT) < 0) {
+    JOBQ_CHECK(errno == EAGAIN || errno == EINTR, "{}", zmq_strerror(errno));
+    zmq_msg_close(&id);
+    return false;
+  }
+  zmq_msg_t frame;
+  zmq_msg_init(&frame);
+  JOBQ_CHECK(zmq_msg_recv(&frame, wire_->router, ZMQ_DONTWAIT) >= 0, "{}", zmq_strerror(errno));
+  const int descriptor = zmq_msg_get(&frame, ZMQ_SRCFD);
+  std::uint64_t bytes = wire_bytes(zmq_msg_size(&frame));
+  bool single = true;
+  for (bool more = zmq_msg_more(&frame) != 0; more;) {
+    single = false;
+    zmq_msg_t part;
+    zmq_msg_init(&part);
+    JOBQ_CHECK(zmq_msg_recv(&part, wire_->router, ZMQ_DONTWAIT) >= 0, "{}", zmq_strerror(errno));
+    bytes += wire_bytes(zmq_msg_size(&part));
+    more = zmq_msg_more(&part) != 0;
+    zmq_msg_close(&part);
+  }
+
+  const PeerId peer = peer_of({static_cast<const char*>(zmq_msg_data(&id)), zmq_msg_size(&id)}, descriptor);
+  zmq_msg_close(&id);
+  if (const auto& account = peers_.at(peer.value).account) {
+    account->received.fetch_add(bytes, std::memory_order_relaxed);
+  }
+  stats_.bytes_in += bytes;
+  if (!single) {
+    zmq_msg_close(&frame);
+    ++stats_.rejected_messages;
+    *event = {TransportEventKind::refused, peer, {}};
+    return true;
+  }
+  ++stats_.messages_in;
+  zmq_msg_t& kept = wire_->taken.emplace_back();
+  zmq_msg_init(&kept);
+  zmq_msg_move(&kept, &frame);
+  *event = {TransportEventKind::message,
+            peer,
+            {static_cast<const char*>(zmq_msg_data(&kept)), zmq_msg_size(&kept)}};
+  return true;
+}
+
+// The first message by a routing id, or one by another connection under the same id (peers may choose their ids),
+// begins a peer. The monitor is read first: a descriptor's number may have had an owner before.
+PeerId ZmqTransport::peer_of(std::string_view routing_id, int descriptor) {
+  if (const auto known = by_routing_id_.find(routing_id); known != by_routing_id_.end()) {
+    Peer& before = peers_.at(known->second.value);
+    if (before.descriptor == descriptor) return known->second;
+    before.connected = false;
+    leaving_.push_front({known->second, {}});
+    by_routing_id_.erase(known);
+  }
+  drain_monitor();
+  const PeerId peer{next_peer_++};
+  Peer& made = peers_[peer.value];
+  made.routing_id = routing_id;
+  made.descriptor = descriptor;
+  by_routing_id_.emplace(made.routing_id, peer);
+  if (const auto connection = connections_.find(descriptor); connection != connections_.end()) {
+    connection->second.peer = peer;
+    made.account = connection->second.account;
+  } else {
+    // Its end has been seen already: this is what it had sent before.
+    made.connected = false;
+    leaving_.push_back({peer, std::chrono::steady_clock::now()});
+  }
+  return peer;
+}
+
+void ZmqTransport::drain_monitor() {
+  for (;;) {
+    zmq_msg_t head;
+    zmq_msg_init(&head);
+    if (zmq_msg_recv(&head, wire_->monitor, ZMQ_DONTWAIT) < 0) {
+      zmq_msg_close(&head);
+      return;
+    }
+    std::uint16_t event = 0;
+    std::uint32_t value = 0;
+    JOBQ_CHECK(zmq_msg_size(&head) == sizeof(event) + sizeof(value));
+    std::memcpy(&event, zmq_msg_data(&head), sizeof(event));
+    std::memcpy(&value, static_cast<const char*>(zmq_msg_data(&head)) + sizeof(event), sizeof(value));
+    zmq_msg_recv(&head, wire_->monitor, ZMQ_DONTWAIT);  // the address
+    zmq_msg_close(&head);
+    if (event == ZMQ_EVENT_ACCEPTED) accepted(static_cast<int>(value));
+    if (event == ZMQ_EVENT_DISCONNECTED) disconnected(static_cast<int>(value));
+  }
+}
+
+void ZmqTransport::accepted(int descriptor) {
+  connections_[descriptor] = {guard_.added(descriptor), {}};
+  if (connections_.size() > options_.connections_max) {
+    ++stats_.cut_connections;
+    ::shutdown(descriptor, SHUT_RDWR);
+  }
+}
+
+void ZmqTransport::disconnected(int descriptor) {
+  guard_.removed(descriptor);
+  const auto connection = connections_.find(descriptor);
+  if (connection == connections_.end()) return;
+  const PeerId peer = connection->second.peer;
+  connections_.erase(connection);
+  if (peer.value == 0) return;
+  if (const auto found = peers_.find(peer.value); found != peers_.end() && found->second.connected) {
+    found->second.connected = false;
+    leaving_.push_back({peer, std::chrono::steady_clock::now()});
+  }
+}
+
+bool ZmqTransport::announce_lost(TransportEvent* event, bool all) {
+  if (leaving_.empty()) return false;
+  const Leaving leaving = leaving_.front();
+  if (!all && std::chrono::steady_clock::now() - leaving.since < kLossDelayMax) return false;
+  leaving_.pop_front();
+  forget(leaving.peer);
+  *event = {TransportEventKind::lost, leaving.peer, {}};
+  return true;
+}
+
+void ZmqTransport::forget(PeerId peer) {
+  const auto found = peers_.find(peer.value);
+  if (found == peers_.end()) return;
+  const auto named = by_routing_id_.find(found->second.routing_id);
+  if (named != by_routing_id_.end() && named->second == peer) by_routing_id_.erase(named);
+  if (const auto connection = connections_.find(found->second.descriptor);
+      connection != connections_.end() && connection->second.peer == peer) {
+    connection->second.peer = {};
+  }
+  peers_.erase(found);
+}
+
+void ZmqTransport::cut(Peer* peer) {
+  if (!peer->connected || peer->descriptor < 0) return;
+  ++stats_.cut_connections;
+  ::shutdown(peer->descriptor, SHUT_RDWR);
+}
+
+bool ZmqTransport::send(PeerId to, std::string_view message) {
+  const auto found = peers_.find(to.value);
+  if (found == peers_.end() || !found->second.connected) return false;
+  Peer& peer = found->second;
+  const int flags = ZMQ_DONTWAIT;
+  if (zmq_send(wire_->router, peer.routing_id.data(), peer.routing_id.size(), flags | ZMQ_SNDMORE) < 0) {
+    JOBQ_CHECK(errno == EHOSTUNREACH || errno == EAGAIN || errno == EINTR, "{}", zmq_strerror(errno));
+    cut(&peer);
+    return false;
+  }
+  if (zmq_send(wire_->router, message.data(), message.size(), flags) < 0) {
+    JOBQ_CHECK(errno == EHOSTUNREACH || errno == EAGAIN || errno == EINTR, "{}", zmq_strerror(errno));
+    cut(&peer);
+    return false;
+  }
+  if (peer.account) peer.account->sent.fetch_add(wire_bytes(message.size()), std::memory_order_relaxed);
+  ++stats_.messages_out;
+  stats_.bytes_out += message.size();
+  return true;
+}
+
+TransportStats ZmqTransport::stats() const {
+  TransportStats stats = stats_;
+  stats.connections = connections_.size();
+  stats.cut_connections += guard_.cut();
+  return stats;
+}
+
+}  // namespace jobq
