@@ -1,0 +1,233 @@
+// Verbs that read, and the documents of all of them.
+#include "broker/server/admin.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "broker/engine/queue_settings.hpp"
+#include "broker/server/admin_params.hpp"
+#include "broker/server/problems.hpp"
+#include "jobq/version.hpp"
+#include "libjobq/base/check.hpp"
+
+namespace jobq {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+std::string packed(const json& document) {
+  std::string bytes;
+  json::to_msgpack(document, nlohmann::detail::output_adapter<char, std::string>(bytes));
+  return bytes;
+}
+
+double rounded(double rate) { return std::round(rate * 100.0) / 100.0; }
+
+json settings_row(const QueueSettings& settings) {
+  json row = json::object();
+  for (const SettingInfo& info : queue_setting_table()) {
+    const std::int64_t value = read_setting(settings, info.name);
+    row[info.name] = info.unit == SettingUnit::flag ? json(value != 0) : json(value);
+  }
+  return row;
+}
+
+json counters_row(const QueueCounters& c) {
+  return {{"ready", c.ready},
+          {"scheduled", c.scheduled},
+          {"leased", c.leased},
+          {"dead", c.dead},
+          {"bytes", c.bytes},
+          {"enqueued_total", c.enqueued_total},
+          {"acked_total", c.acked_total},
+          {"expired_total", c.expired_total},
+          {"cancelled_total", c.cancelled_total},
+          {"purged_total", c.purged_total},
+          {"dropped_total", c.dropped_total},
+          {"failed_total", c.failed_total},
+          {"crashed_total", c.crashed_total},
+          {"lapsed_total", c.lapsed_total},
+          {"released_total", c.released_total},
+          {"snoozed_total", c.snoozed_total},
+          {"dead_total", c.dead_total},
+          {"redriven_total", c.redriven_total},
+          {"duplicate_total", c.duplicate_total}};
+}
+
+json task_row(const TaskReply& task) {
+  return {{"task", task.task},
+          {"kind", task.kind},
+          {"state", task.state == TaskState::done ? "done" : "running"},
+          {"scanned", task.scanned},
+          {"moved", task.moved},
+          {"skipped_expired", task.skipped_expired},
+          {"dry_run", task.dry_run}};
+}
+
+json store_row(const StoreHealth& health, const Config& config) {
+  return {{"path", config.data},
+          {"map_bytes", health.map_bytes},
+          {"used_bytes", health.used_bytes},
+          {"free_bytes", health.free_bytes},
+          {"file_bytes", health.file_bytes},
+          {"disk_free_bytes", health.disk_free_bytes},
+          {"commits", health.commits},
+          {"commit_us_last", health.commit_us_last},
+          {"commit_us_max", health.commit_us_max},
+          {"oldest_reader_ms", health.oldest_reader_ms},
+          {"damaged_records", health.damaged_records}};
+}
+
+json worker_row(const SessionView& view) {
+  json queues = json::array();
+  for (const auto& [name, weight] : view.queues) queues.push_back({{"name", name}, {"weight", weight}});
+  json types = json::array();
+  for (const std::string_view type : view.types) types.push_back(type);
+  return {{"session", view.session.value}, {"worker", view.worker}, {"build", view.build},
+          {"connected", view.connected},   {"credit", view.credit}, {"busy", view.busy},
+          {"silent_ms", view.silent_ms},   {"queues", queues},      {"types", types}};
+}
+
+}  // namespace
+
+json AdminDesk::queue_row(const QueueView& view, const QueueRates& rates) const {
+  const QueueCounters& c = *view.counters;
+  const std::optional<std::int64_t> drains = drains_in_s(c.ready, rates);
+  return {{"name", view.name},
+          {"ready", c.ready},
+          {"leased", c.leased},
+          {"scheduled", c.scheduled},
+          {"dead", c.dead},
+          {"oldest_ready_ms", view.oldest_ready_ms ? json(*view.oldest_ready_ms) : json()},
+          {"enqueued_total", c.enqueued_total},
+          {"acked_total", c.acked_total},
+          {"failed_total", c.failed_total},
+          {"expired_total", c.expired_total},
+          {"cancelled_total", c.cancelled_total},
+          {"purged_total", c.purged_total},
+          {"dropped_total", c.dropped_total},
+          {"dead_total", c.dead_total},
+          {"enqueued_per_s", rounded(rates.enqueued_per_s)},
+          {"acked_per_s", rounded(rates.acked_per_s)},
+          {"failed_per_s", rounded(rates.failed_per_s)},
+          {"drains_in_s", drains ? json(*drains) : json()},
+          {"workers", view.workers},
+          {"slots", view.slots},
+          {"paused", view.settings->paused}};
+}
+
+json AdminDesk::broker_row(const Now& now) const {
+  const TransportStats wire = sources_.transport->stats();
+  std::string incarnation;
+  for (const std::uint8_t byte : sources_.incarnation) incarnation += fmt::format("{:02x}", byte);
+  const Code refuse = sources_.admission->refuse;
+  return {{"version", JOBQ_VERSION},
+          {"pid", ::getpid()},
+          {"uptime_ms", (now.engine - sources_.started_at).ms},
+          {"incarnation", incarnation},
+          {"endpoints", sources_.transport->endpoints()},
+          {"connections", wire.connections},
+          {"sessions", sources_.engine->sessions(now).size()},
+          {"refusing", refuse == Code::ok ? json() : json(to_string(refuse))},
+          {"turns", *sources_.turns},
+          {"messages_in", wire.messages_in},
+          {"messages_out", wire.messages_out},
+          {"bytes_in", wire.bytes_in},
+          {"bytes_out", wire.bytes_out},
+          {"rejected_messages", wire.rejected_messages},
+          {"cut_connections", wire.cut_connections}};
+}
+
+json AdminDesk::stats(std::optional<std::string_view> queue, const Now& now) const {
+  std::vector<QueueView> views = sources_.engine->queues(now);
+  if (queue) std::erase_if(views, [&](const QueueView& view) { return view.name != *queue; });
+  std::vector<ObservedQueue> observed;
+  json rows = json::array();
+  for (const QueueView& view : views) {
+    observed.push_back({&view, sources_.rates->of(view.number, now.engine)});
+    rows.push_back(queue_row(view, observed.back().rates));
+  }
+  const StoreHealth health = sources_.store->health();
+  json problems = json::array();
+  for (const Problem& problem : find_problems(*sources_.config, observed, health, *sources_.admission,
+                                              sources_.clock->last_jump(), now)) {
+    problems.push_back({{"kind", problem.kind},
+                        {"severity", problem.severity},
+                        {"queue", problem.queue ? json(*problem.queue) : json()},
+                        {"text", problem.text},
+                        {"remedy", problem.remedy}});
+  }
+  return {{"broker", broker_row(now)},
+          {"store", store_row(health, *sources_.config)},
+          {"queues", std::move(rows)},
+          {"problems", std::move(problems)}};
+}
+
+Result<json> AdminDesk::queue_show(std::string_view name, const Now& now) const {
+  const std::optional<QueueView> view = sources_.engine->queue(name, now);
+  if (!view) return Status{Code::no_such_queue, fmt::format("there is no queue '{}'", name)};
+  return json{{"queue", queue_row(*view, sources_.rates->of(view->number, now.engine))},
+              {"settings", settings_row(*view->settings)},
+              {"counters", counters_row(*view->counters)}};
+}
+
+Result<std::string> AdminDesk::answer(const protocol::Admin& admin, const Now& now) {
+  AdminParams params(admin);
+  const auto finish = [&params](const Result<json>& document) -> Result<std::string> {
+    if (!params.ok()) return params.status();
+    if (!document.ok()) return document.status();
+    return packed(*document);
+  };
+  if (admin.verb == "job.show") {
+    params.allow_only({"id"});
+    const JobId id = params.required_job("id");
+    return params.ok() ? finish(job_show(id, now)) : params.status();
+  }
+  if (admin.verb == "dead.ls") return finish(dead_ls(admin));
+  if (admin.verb == "queue.show") {
+    params.allow_only({"queue"});
+    return finish(queue_show(params.required_text("queue"), now));
+  }
+  if (admin.verb == "stats") {
+    params.allow_only({"queue"});
+    const std::optional<std::string_view> queue = params.text("queue");
+    if (queue && !sources_.engine->queue(*queue, now)) {
+      return Status{Code::no_such_queue, fmt::format("there is no queue '{}'", *queue)};
+    }
+    return finish(stats(queue, now));
+  }
+  params.allow_only({});
+  if (admin.verb == "ping") return finish(json::object());
+  if (admin.verb == "queue.ls") {
+    json rows = json::array();
+    for (const QueueView& view : sources_.engine->queues(now)) {
+      rows.push_back(queue_row(view, sources_.rates->of(view.number, now.engine)));
+    }
+    return finish(json{{"queues", std::move(rows)}});
+  }
+  JOBQ_CHECK(admin.verb == "worker.ls", "{}", admin.verb);
+  json rows = json::array();
+  for (const SessionView& view : sources_.engine->sessions(now)) rows.push_back(worker_row(view));
+  return finish(json{{"workers", std::move(rows)}});
+}
+
+std::string AdminDesk::document(PeerId peer, std::uint64_t request_id, const AdminAnswer& answer,
+                                const Now& now) {
+  if (const auto* task = std::get_if<TaskReply>(&answer)) return packed({{"task", task_row(*task)}});
+  if (const auto* set = std::get_if<SetQueueReply>(&answer)) {
+    const std::string name(sources_.engine->queue_name(set->queue));
+    const std::optional<QueueView> view = sources_.engine->queue(name, now);
+    JOBQ_CHECK(view.has_value(), "queue {}", set->queue);
+    return packed({{"queue", name}, {"created", set->created}, {"settings", settings_row(*view->settings)}});
+  }
+  const auto cancel = cancels_.find({peer.value, request_id});
+  const JobId job = cancel != cancels_.end() ? cancel->second : JobId{};
+  if (cancel != cancels_.end()) cancels_.erase(cancel);
+  return packed({{"job", {{"id", to_text(job)}, {"state", to_string(std::get<CancelReply>(answer).state)}}}});
+}
+
+}  // namespace jobq

@@ -1,0 +1,400 @@
+#include "broker/server/server.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "broker/server/log.hpp"
+#include "jobq/version.hpp"
+#include "libjobq/base/check.hpp"
+
+namespace jobq {
+namespace {
+
+constexpr DurationMs kAdmissionEvery{1'000};
+constexpr std::uint32_t kFullRetryAfterMs = 2'000;
+constexpr std::uint32_t kComeBackAfterMs = 100;
+// The wall clock may jump while the loop sleeps: a timer by the wall clock is looked at again at least this often.
+constexpr DurationMs kSleepMax{30'000};
+constexpr const char* kBrokerName = "jobq-broker " JOBQ_VERSION;
+
+std::uint64_t jobs_of(const CommandBody& body) {
+  if (const auto* enqueue = std::get_if<protocol::Enqueue>(&body)) return enqueue->jobs.size();
+  if (const auto* outcomes = std::get_if<protocol::Outcomes>(&body)) return outcomes->outcomes.size();
+  return 1;
+}
+
+bool same_numbers(const Mark& a, const Mark& b) {
+  return a.next_job == b.next_job && a.next_session == b.next_session && a.next_queue == b.next_queue &&
+         a.next_type == b.next_type;
+}
+
+}  // namespace
+
+Server::Server(const Config& config, const Parts& parts, const Recovered& recovered)
+    : config_(config),
+      store_(parts.store),
+      engine_(parts.engine),
+      transport_(parts.transport),
+      clock_(parts.clock),
+      incarnation_(recovered.incarnation),
+      decode_limits_{config.message_bytes},
+      written_(recovered.mark),
+      rates_(parts.clock->read().engine),
+      desk_({&config_, parts.store, parts.engine, parts.transport, parts.clock, &rates_, &admission_, &turns_,
+             recovered.incarnation, parts.clock->read().engine}),
+      deliveries_(parts.store, parts.engine) {
+  for (const RecoveredQueue& queue : recovered.queues) rates_.begin(queue.queue, queue.counters);
+}
+
+Status Server::start() {
+  now_ = clock_->read();
+  check_admission();
+  engine_->start(now_, &out_);
+  if (Status committed = commit(); !committed.ok()) return committed;
+  return do_reads();
+}
+
+// THE LOOP. Everything that a turn hears of is durable before anybody is told.
+Status Server::turn(DurationMs wait_at_most) {
+  begin_turn();
+  transport_->wait(time_to_wait(wait_at_most));
+  now_ = clock_->read();  // the turn's only time
+  check_admission();
+  gather();
+  if (Status applied = apply_all(); !applied.ok()) return applied;
+  engine_->tick(now_, &out_);
+  if (Status committed = commit(); !committed.ok()) return committed;
+  if (Status sent = send_all(); !sent.ok()) return sent;
+  answer_questions();
+  return do_reads();
+}
+
+void Server::begin_turn() {
+  ++turns_;
+  out_.clear();
+  incoming_.clear();
+  kept_now_.clear();
+  answers_.clear();
+  questions_.clear();
+  held_back_.clear();
+  jobs_gathered_ = bytes_gathered_ = 0;
+}
+
+DurationMs Server::time_to_wait(DurationMs at_most) {
+  if (!done_reads_.empty() || !kept_.empty() || !failures_.empty()) return {0};
+  const Now reading = clock_->read();
+  const std::optional<TimeMs> deadline = engine_->next_deadline(reading);
+  if (!deadline) return at_most;
+  const DurationMs left = std::max(DurationMs{0}, *deadline - reading.engine);
+  return std::min({left, kSleepMax, at_most});
+}
+
+void Server::gather() {
+  TransportEvent event;
+  while (jobs_gathered_ < config_.jobs_per_turn && bytes_gathered_ < config_.bytes_per_turn &&
+         transport_->next(&event)) {
+    if (event.kind == TransportEventKind::lost) {
+      lost(event.peer);
+    } else if (event.kind == TransportEventKind::refused) {
+      refuse(event.peer, 0, {Code::bad_message, "a message is one frame; this one had more"});
+    } else {
+      bytes_gathered_ += event.bytes.size();
+      ++jobs_gathered_;
+      if (auto command = understand(event.peer, event.bytes)) {
+        jobs_gathered_ += jobs_of(command->body) - 1;
+        incoming_.push_back({std::move(*command), event.bytes});
+      }
+    }
+  }
+}
+
+void Server::lost(PeerId peer) {
+  greeted_.erase(peer.value);
+  desk_.peer_lost(peer);
+  incoming_.push_back({Command{peer, 0, command::PeerLost{}}, {}});
+}
+
+std::optional<Command> Server::understand(PeerId peer, std::string_view frame) {
+  std::uint64_t request_id = 0;
+  Result<protocol::RequestMessage> request = protocol::decode_request(frame, decode_limits_, &request_id);
+  if (!request.ok()) {
+    refuse(peer, request_id, request.status());
+    return std::nullopt;
+  }
+  if (const auto* hello = std::get_if<protocol::Hello>(&request->body)) {
+    greet(peer, request_id, *hello);
+    return std::nullopt;
+  }
+  if (!greeted_.contains(peer.value)) {
+    refuse(peer, request_id, {Code::not_greeted, "the first message of a connection is hello"});
+    return std::nullopt;
+  }
+  Command command{peer, request_id, {}};
+  if (auto* admin = std::get_if<protocol::Admin>(&request->body)) {
+    Result<std::optional<CommandBody>> wanted = desk_.command_for(peer, request_id, *admin);
+    if (!wanted.ok()) {
+      refuse(peer, request_id, wanted.status());
+      return std::nullopt;
+    }
+    if (!wanted->has_value()) {
+      questions_.push_back({peer, request_id, std::move(*admin)});
+      return std::nullopt;
+    }
+    command.body = std::move(**wanted);
+    return command;
+  }
+  std::visit(
+      [&command](auto& body) {
+        if constexpr (!std::is_same_v<std::decay_t<decltype(body)>, protocol::Admin>)
+          command.body = std::move(body);
+      },
+      request->body);
+  return command;
+}
+
+void Server::greet(PeerId peer, std::uint64_t request_id, const protocol::Hello& hello) {
+  if (hello.version_min > protocol::kWireVersion || hello.version_max < protocol::kWireVersion) {
+    refuse(peer, request_id,
+           {Code::unsupported_version,
+            fmt::format("this broker speaks wire version {}, the client {} to {}; upgrade the older one",
+                        protocol::kWireVersion, hello.version_min, hello.version_max)});
+    return;
+  }
+  greeted_.insert(peer.value);
+  protocol::Welcome welcome;
+  welcome.incarnation = incarnation_;
+  welcome.broker = kBrokerName;
+  welcome.body_bytes_max = config_.engine.body_bytes_max;
+  welcome.message_bytes_max = static_cast<std::uint32_t>(config_.message_bytes);
+  welcome.jobs_per_message_max = limits::kJobsPerMessageMax;
+  welcome.heartbeat_ms = static_cast<std::uint32_t>(config_.engine.heartbeat_ms);
+  answers_.push_back({peer, request_id, welcome});
+}
+
+void Server::refuse(PeerId peer, std::uint64_t request_id, const Status& status) {
+  answers_.push_back({peer, request_id, protocol::Error{status.code(), status.text(), 0}});
+}
+
+// The order matters: pages of the store are as of the last commit, so they go first; a kept command was asked before
+// anything that came since.
+Status Server::apply_all() {
+  for (Command& read : std::exchange(done_reads_, {})) {
+    if (Status applied = apply(std::move(read), {}); !applied.ok()) return applied;
+  }
+  kept_now_ = std::exchange(kept_, {});
+  for (Kept& kept : kept_now_) {
+    std::optional<Command> command = std::move(kept.command);
+    if (!kept.frame.empty()) command = understand(command->peer, kept.frame);
+    if (!command) continue;
+    if (Status applied = apply(std::move(*command), kept.frame); !applied.ok()) return applied;
+  }
+  for (Command& failure : std::exchange(failures_, {})) {
+    if (Status applied = apply(std::move(failure), {}); !applied.ok()) return applied;
+  }
+  for (Incoming& incoming : incoming_) {
+    if (Status applied = apply(std::move(incoming.command), incoming.frame); !applied.ok()) return applied;
+  }
+  return {};
+}
+
+Status Server::apply(Command command, std::string_view frame) {
+  if (held_back_.contains(command.peer.value)) {
+    keep(std::move(command), frame);
+    return {};
+  }
+  Facts facts;
+  if (Status known = look_up(command, &facts); !known.ok()) {
+    if (known.code() != Code::corruption) return known;
+    log::error("{}", known.text());
+    refuse(command.peer, command.request_id, known);
+    return {};
+  }
+  if (!engine_->apply(command, facts, now_, &out_)) keep(std::move(command), frame);
+  return {};
+}
+
+void Server::keep(Command command, std::string_view frame) {
+  if (command.peer.value != 0) held_back_.insert(command.peer.value);
+  kept_.push_back({std::move(command), std::string(frame)});
+}
+
+Status Server::look_up(const Command& command, Facts* facts) {
+  Lookups lookups;
+  engine_->lookups(command, &lookups);
+  for (const JobId job : lookups.jobs) {
+    Result<JobFact> fact = store_->read_job(job);
+    if (!fact.ok()) return fact.status();
+    facts->jobs.push_back(*fact);
+  }
+  for (const UniqueLookup& lookup : lookups.keys) {
+    if (lookup.queue_no == 0) {
+      facts->keys.emplace_back();  // a queue that does not exist yet holds no keys
+      continue;
+    }
+    Result<UniqueFact> fact = store_->read_unique(lookup.queue_no, lookup.key);
+    if (!fact.ok()) return fact.status();
+    facts->keys.push_back(*fact);
+  }
+  return {};
+}
+
+Status Server::commit() {
+  const Mark mark = engine_->mark(now_);
+  if (out_.changes.empty() && same_numbers(mark, written_)) return {};
+  if (const Result<BatchNo> submitted = store_->submit(out_.changes, mark); !submitted.ok())
+    return submitted.status();
+  if (const Result<BatchNo> durable = store_->completed(true); !durable.ok()) return durable.status();
+  written_ = mark;
+  watch_changes();
+  return {};
+}
+
+void Server::watch_changes() {
+  for (const Change& change : out_.changes) {
+    if (const auto* put = std::get_if<change::PutCounters>(&change)) {
+      rates_.observe(put->queue, put->counters, now_.engine);
+    } else if (const auto* removed = std::get_if<change::RemoveQueue>(&change)) {
+      rates_.forget(removed->queue);
+    }
+  }
+}
+
+Status Server::send_all() {
+  for (Message& message : out_.messages) {
+    if (const auto* plan = std::get_if<DeliverPlan>(&message.body)) {
+      if (Status sent = send_deliveries(message, *plan); !sent.ok()) return sent;
+    } else if (const auto* answer = std::get_if<AdminAnswer>(&message.body)) {
+      send(message.to, message.request_id,
+           protocol::AdminReply{desk_.document(message.to, message.request_id, *answer, now_)});
+    } else {
+      if (std::holds_alternative<protocol::Error>(message.body))
+        desk_.refused(message.to, message.request_id);
+      std::visit(
+          [&](auto& body) {
+            if constexpr (std::is_constructible_v<protocol::Reply, decltype(std::move(body))>) {
+              send(message.to, message.request_id, std::move(body));
+            }
+          },
+          message.body);
+    }
+  }
+  for (Answer& answer : answers_) send(answer.peer, answer.request_id, std::move(answer.reply));
+  return {};
+}
+
+Status Server::send_deliveries(const Message& message, const DeliverPlan& plan) {
+  std::vector<protocol::LeaseRef> damaged, failed;
+  const Status written = deliveries_.write(
+      plan,
+      [&](std::string_view bytes, const std::vector<protocol::LeaseRef>& leases) {
+        if (failed.empty() && transport_->send(message.to, bytes)) return;
+        failed.insert(failed.end(), leases.begin(), leases.end());
+      },
+      &damaged);
+  if (!written.ok()) return written;
+  for (const protocol::LeaseRef& lease : damaged) {
+    log::error(
+        "the stored record of job {} is damaged or missing; it is put among the dead. Run `jobq check`",
+        to_text(lease.job));
+    failures_.push_back({{}, 0, command::Damaged{lease}});
+  }
+  if (!failed.empty()) failures_.push_back({message.to, 0, command::SendFailed{std::move(failed)}});
+  return {};
+}
+
+void Server::send(PeerId to, std::uint64_t request_id, protocol::Reply reply) {
+  encoded_.clear();
+  protocol::encode(protocol::ReplyMessage{request_id, std::move(reply)}, &encoded_);
+  if (transport_->send(to, encoded_)) return;
+  if (greeted_.erase(to.value) > 0) failures_.push_back({to, 0, command::PeerLost{}});
+}
+
+// After the commit, so that a question sees what the same peer did before.
+void Server::answer_questions() {
+  for (const Question& question : questions_) {
+    Result<std::string> document = desk_.answer(question.admin, now_);
+    if (document.ok()) {
+      send(question.peer, question.request_id, protocol::AdminReply{*std::move(document)});
+    } else {
+      const Status& status = document.status();
+      send(question.peer, question.request_id, protocol::Error{status.code(), status.text(), 0});
+    }
+  }
+}
+
+Status Server::do_reads() {
+  for (const Read& wanted : out_.reads) {
+    if (Status done = do_read(wanted); !done.ok()) return done;
+  }
+  return {};
+}
+
+Status Server::do_read(const Read& wanted) {
+  if (const auto* lane = std::get_if<ReadLane>(&wanted)) {
+    Result<LanePage> page = store_->read_lane(lane->lane, lane->after, lane->limit);
+    if (!page.ok()) return page.status();
+    done_reads_.push_back({{}, 0, command::LaneRead{lane->lane, lane->task, *std::move(page)}});
+  } else if (const auto* timers = std::get_if<ReadTimers>(&wanted)) {
+    Result<TimerPage> page = store_->read_timers(timers->clock, timers->after, timers->limit);
+    if (!page.ok()) return page.status();
+    done_reads_.push_back({{}, 0, command::TimersRead{timers->clock, timers->task, *std::move(page)}});
+  } else if (const auto* dead = std::get_if<ReadDead>(&wanted)) {
+    Result<DeadPage> page = store_->read_dead(dead->queue, dead->after, dead->limit);
+    if (!page.ok()) return page.status();
+    done_reads_.push_back({{}, 0, command::DeadRead{dead->queue, dead->task, *std::move(page)}});
+  } else {
+    const JobId job = std::get<ReadJob>(wanted).job;
+    Result<JobFact> fact = store_->read_job(job);
+    if (!fact.ok()) return fact.status();
+    done_reads_.push_back({{}, 0, command::JobRead{job, *fact}});
+  }
+  return {};
+}
+
+// Enqueues are refused while there is still room for acks, retries and deletes, which need free pages as well.
+void Server::check_admission() {
+  if (admission_checked_.is_set() && now_.engine - admission_checked_ < kAdmissionEvery) return;
+  admission_checked_ = now_.engine;
+  const StoreHealth health = store_->health();
+  Admission admission;
+  if (health.used_bytes > health.map_bytes / 100 * config_.store_full_percent) {
+    admission = {Code::store_full, kFullRetryAfterMs};
+  } else if (health.disk_free_bytes < config_.store_min_free_bytes) {
+    admission = {Code::disk_full, kFullRetryAfterMs};
+  }
+  if (admission.refuse != admission_.refuse) {
+    if (admission.refuse == Code::ok) {
+      log::info("enqueues are accepted again");
+    } else {
+      log::warning("enqueues are refused from now on: {} ({} MiB of {} MiB used, {} MiB free on the disk)",
+                   to_string(admission.refuse), health.used_bytes >> 20, health.map_bytes >> 20,
+                   health.disk_free_bytes >> 20);
+    }
+  }
+  admission_ = admission;
+  engine_->set_admission(admission_);
+  if (const auto jump = clock_->take_jump()) {
+    log::warning(
+        "the wall clock jumped by {} ms; leases and delays are not affected, dates given with --at are",
+        jump->by.ms);
+  }
+}
+
+void Server::say_goodbye() {
+  for (const std::uint64_t peer : greeted_) {
+    encoded_.clear();
+    protocol::encode(protocol::ReplyMessage{0, protocol::Bye{Code::shutting_down, kComeBackAfterMs}},
+                     &encoded_);
+    transport_->send(PeerId{peer}, encoded_);
+  }
+}
+
+void Server::reload(const Config& config) {
+  config_ = config;
+  engine_->set_limits(config_.engine);
+  admission_checked_ = {};
+}
+
+}  // namespace jobq
