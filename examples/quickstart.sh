@@ -135,7 +135,7 @@ mail_server=$started
 start_broker
 wait_until 10 "the broker answers" broker_answers
 # Mail servers that say "later" mean seconds here, not hours: try again soon.
-"$jobq" queue set receipts backoff_min_ms=300 backoff_max_ms=2000 >/dev/null
+"$jobq" queue set receipts backoff_min=300ms backoff_max=2s >/dev/null
 start shop build/examples/shop_server --port 0 --port-file "$dir/shop.port"
 shop=$started
 wait_until 10 "the mail server listens" test -s "$dir/mail.port"

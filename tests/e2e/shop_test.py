@@ -37,7 +37,7 @@ class Shop(unittest.TestCase):
         self.received = self.space.directory / "received.jsonl"
         port = self.listening("mail", "/usr/bin/python3", SHOP / "smtp_server.py", "--received", self.received,
                               "--mailboxes", mailboxes)
-        self.space.jobq("queue", "set", "receipts", "backoff_min_ms=100", "backoff_max_ms=500").check_returncode()
+        self.space.jobq("queue", "set", "receipts", "backoff_min=100ms", "backoff_max=500ms").check_returncode()
         self.worker = self.space.start("worker", program("JOBQ_RECEIPT_WORKER"), "--endpoint", self.space.endpoint,
                                        "--mail-server", f"smtp://127.0.0.1:{port}", "--concurrency", 2)
 
