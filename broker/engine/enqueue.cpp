@@ -128,7 +128,11 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
 bool Engine::State::answer_resend(const Command& command, const protocol::Enqueue& request) {
   Producer* producer = producers.find(request.producer);
   if (producer == nullptr) {
-    if (!request.resend) return false;
+    // A producer that has had no answer yet, resending what the broker died on before it was stored: nobody can
+    // have forgotten it, unless so many came since that the oldest were dropped. Forgetting by age takes 24 h,
+    // longer than anyone may go on resending one request.
+    const bool first_words = request.lowest_open <= 1 && producers.size() < limits.producers_max;
+    if (!request.resend || first_words) return false;
     refuse(command, Code::unknown_producer,
            "the broker does not remember this producer (forgotten after 24 h, or another store): whether the "
            "first send was "
@@ -168,15 +172,18 @@ void Engine::State::remember(const protocol::Enqueue& request,
                              const std::vector<protocol::EnqueueResult>& results) {
   Producer* producer = producers.find(request.producer);
   if (producer == nullptr) {
+    std::uint64_t known_from = std::min(request.sequence, std::max<std::uint64_t>(request.lowest_open, 1));
     if (producers.size() >= limits.producers_max) {
+      known_from = request.sequence;  // It may be one that is dropped here: what it sent before is not known.
       Producer* oldest = producers.oldest();
       producer_puts.erase(oldest->id);
       out->changes.emplace_back(change::ForgetProducer{oldest->id});
       producers.erase(oldest);
     }
     producer = producers.insert(request.producer, now.engine);
-    // Nothing older can be recognised: a resend from before this is answered unknown_producer.
-    producer->lowest_open = request.sequence;
+    // Nothing older can be recognised: a resend from before this is answered unknown_producer. What it has open
+    // besides this request may still come, in any order.
+    producer->lowest_open = known_from;
   }
   if (request.lowest_open <= request.sequence) producers.close_below(producer, request.lowest_open);
   change::ProducerAnswer answer{request.sequence, request.content_hash, results};
