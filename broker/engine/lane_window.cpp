@@ -16,7 +16,7 @@ bool LaneWindow::insert(const ReadyEntry& entry, std::size_t capacity) {
   if (more_ && id > horizon_) return false;
   const bool at_end = entries_.empty() || entries_.back().meta.id < id;
   if (at_end && entries_.size() >= capacity) {
-    if (!more_) horizon_ = entries_.empty() ? JobId{} : entries_.back().meta.id;
+    horizon_ = entries_.empty() ? JobId{} : entries_.back().meta.id;  // It may have stood further on.
     more_ = true;
     return false;
   }
