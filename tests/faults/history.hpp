@@ -1,0 +1,105 @@
+// The history of a test run: what every client asked for and was told, one JSON object per line, written
+// outside the broker, and the dump of the store at the end (`jobq check DIR --dump`). checker.hpp judges them.
+//
+//   {"n":17,"t":12034,"proc":"w3","op":"ack","type":"invoke","job":"j1a","token":5,"queue":"mail","seq":88}
+//
+//   n      rises within a process. t: milliseconds of CLOCK_MONOTONIC, one clock for all processes of a run.
+//   proc   who; its operations are told apart by seq. A process that is started again takes another name.
+//   type   invoke: asked. ok: the answer was read. fail: the broker said no. info: a timeout, a reset, or the
+//          end of the client: it may have happened or not. An invoke without an answer is an info.
+//   op     enqueue, deliver (only "ok"), ack, nack, release, reject, snooze, extend, revoked ("ok": the worker
+//          was told), cancel, redrive, purge, pause, resume, get, stats, crash ("info": proc itself or the
+//          broker died; "proc" says which), start.
+//   job, token (our lease_no), attempt, queue, prio, key, hash: what it is about. hash: of the body; every
+//          enqueue of a run has a body of its own.
+// What an op needs beyond these is listed at struct Event. Unknown members are ignored.
+//
+// Thread-safety: plain values; a HistoryWriter may be called from many threads. Errors: a line that is not a
+// history line is refused with its number, because a checker that skips lines proves nothing.
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "jobq/status.hpp"
+
+namespace jobq::faults {
+
+enum class EventType : std::uint8_t { invoke, ok, fail, info };
+
+struct Event {
+  std::uint64_t n = 0;
+  std::int64_t t = 0;
+  std::string proc;
+  std::string op;
+  EventType type = EventType::invoke;
+  std::uint64_t seq = 0;
+  std::string job;  // as text; empty: not known
+  std::uint32_t token = 0;
+  std::uint32_t attempt = 0;
+  std::string queue;
+  int prio = -1;  // -1: not said
+  std::string key;
+  std::string hash;
+  std::string err;
+
+  std::int64_t delay_ms = 0;       // enqueue, nack, snooze (invoke): not before this long from now
+  std::int64_t expires_ms = 0;     // enqueue (invoke): not started after this long from now
+  std::string group;               // enqueue: all of a group or none
+  bool duplicate = false;          // enqueue (ok): the job was there before
+  std::int64_t lease_ms = 0;       // deliver, extend (ok): how long the lease runs from t
+  std::uint32_t max_attempts = 0;  // deliver
+  std::uint32_t slots = 0;         // deliver: of this worker
+  bool may_time_out = false;       // deliver: a max_run_time is set
+  bool final_count = false;        // stats (ok): taken when nothing else was running
+  std::string state;               // cancel (ok): "gone" when it is done
+  std::uint64_t ready = 0, scheduled = 0, leased = 0, dead = 0;  // stats (ok), of "queue"
+
+  std::size_t line = 0;  // where it was read
+};
+
+Result<Event> parse_event(const std::string& line);
+std::string to_line(const Event& event);  // without a newline
+
+// Every line of the stream, in the order of t (and n within a process). A line that ends without a newline at
+// the end of the stream is left out: its writer was killed while writing it.
+Result<std::vector<Event>> read_history(std::istream* in);
+
+struct DumpedJob {
+  std::string id;
+  std::string queue;
+  std::string state;  // scheduled, ready, leased, dead
+  std::string hash;
+  std::string key;
+  int prio = -1;
+  std::uint64_t failures = 0;
+  std::int64_t attempts = -1;  // recorded attempts; -1: not in the dump
+  std::string reason;          // dead: why
+  std::size_t line = 0;
+};
+
+// The jobs of a dump, by id. Lines about other things than jobs are skipped; a line that is no JSON object,
+// and a job that comes twice, are errors.
+Result<std::map<std::string, DumpedJob>> read_dump(std::istream* in);
+
+// Writes lines to a descriptor, each with one write() and as it happens, so that what was said before a kill
+// is there. Fills in n, t and proc. Aborts when the line cannot be written: a history with holes is worthless.
+class HistoryWriter {
+ public:
+  // Does not own the descriptor.
+  HistoryWriter(int fd, std::string proc);
+  void write(Event event);
+  [[nodiscard]] static std::int64_t now_ms();
+
+ private:
+  int fd_;
+  std::string proc_;
+  std::mutex mutex_;
+  std::uint64_t n_ = 0;
+};
+
+}  // namespace jobq::faults

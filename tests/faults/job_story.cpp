@@ -1,0 +1,103 @@
+#include "tests/faults/job_story.hpp"
+
+#include <algorithm>
+
+namespace jobq::faults {
+namespace {
+
+bool is_settle(const std::string& op) {
+  return op == "ack" || op == "nack" || op == "release" || op == "reject" || op == "snooze";
+}
+
+// Questions with their answers, in the order of the questions. The vector is complete before anyone points
+// into it.
+std::vector<Operation> pair_up(const std::vector<Event>& history) {
+  std::vector<Operation> operations;
+  std::map<std::tuple<std::string, std::string, std::uint64_t>, std::size_t> open;
+  for (const Event& event : history) {
+    const auto name = std::tuple{event.proc, event.op, event.seq};
+    if (event.type == EventType::invoke) {
+      open[name] = operations.size();
+      operations.push_back({&event, nullptr});
+      continue;
+    }
+    const auto asked = open.find(name);
+    if (asked == open.end()) continue;
+    operations[asked->second].answer = &event;
+    open.erase(asked);
+  }
+  return operations;
+}
+
+void sort_in(Stories* stories, const Operation& operation) {
+  const Event& asked = *operation.invoke;
+  const std::string& op = asked.op;
+  if (op == "enqueue") {
+    stories->enqueues.push_back(&operation);
+    stories->by_hash[asked.hash].push_back(&operation);
+    if (operation.ok() && !operation.answer->duplicate && !operation.answer->job.empty()) {
+      JobStory& story = stories->jobs[operation.answer->job];
+      if (story.enqueue == nullptr) story.enqueue = &operation;
+    }
+    return;
+  }
+  if (op == "pause") stories->pauses[asked.queue].push_back(&operation);
+  if (op == "resume") stories->resumes[asked.queue].push_back(&operation);
+  if (op == "purge") stories->purges[asked.queue].push_back(&operation);
+  if (op == "redrive" && asked.job.empty()) stories->redrives[asked.queue].push_back(&operation);
+  if (asked.job.empty()) return;
+  JobStory& story = stories->jobs[asked.job];
+  if (is_settle(op)) story.settles.push_back(&operation);
+  if (op == "extend") story.extends.push_back(&operation);
+  if (op == "cancel") story.cancels.push_back(&operation);
+  if (op == "redrive") story.redrives.push_back(&operation);
+  if (op == "get") story.gets.push_back(&operation);
+}
+
+}  // namespace
+
+bool JobStory::settled_by(const std::string& op, bool surely) const {
+  return std::any_of(settles.begin(), settles.end(), [&](const Operation* settle) {
+    return settle->invoke->op == op && (surely ? settle->ok() : settle->possible());
+  });
+}
+
+std::int64_t JobStory::may_end_at() const {
+  std::int64_t end = kAtNoTime;
+  for (const Operation* settle : settles)
+    if (settle->possible() && settle->invoke->op == "ack") end = std::min(end, settle->asked_at());
+  for (const Operation* cancel : cancels)
+    if (cancel->possible()) end = std::min(end, cancel->asked_at());
+  if (enqueue != nullptr && enqueue->invoke->expires_ms > 0)
+    end = std::min(end, enqueue->asked_at() + enqueue->invoke->expires_ms);
+  return end;
+}
+
+Stories sort_by_job(const std::vector<Event>& history, const std::map<std::string, DumpedJob>& dump) {
+  Stories stories;
+  stories.operations = pair_up(history);
+  for (const Operation& operation : stories.operations) sort_in(&stories, operation);
+  for (const Event& event : history) {
+    stories.end = std::max(stories.end, event.t);
+    if (event.op == "deliver") stories.jobs[event.job].deliveries.push_back(&event);
+    if (event.op == "revoked") stories.jobs[event.job].revoked.push_back(&event);
+    if (event.op == "crash") stories.crashes.push_back(&event);
+    if (event.op == "stats" && event.type == EventType::ok) stories.counts.push_back(&event);
+  }
+  for (const auto& [id, job] : dump) stories.jobs[id].stored = &job;
+  for (auto& [id, story] : stories.jobs) {
+    story.job = id;
+    if (story.enqueue != nullptr) continue;
+    // Made by a question that nobody saw answered: its body says which.
+    const std::string& hash = story.stored != nullptr    ? story.stored->hash
+                              : story.deliveries.empty() ? std::string{}
+                                                         : story.deliveries.front()->hash;
+    const auto found = stories.by_hash.find(hash);
+    if (hash.empty() || found == stories.by_hash.end()) continue;
+    for (const Operation* enqueue : found->second)
+      if (enqueue->possible() && !enqueue->ok()) story.enqueue = enqueue;
+  }
+  return stories;
+}
+
+}  // namespace jobq::faults

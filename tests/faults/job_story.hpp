@@ -1,0 +1,57 @@
+// A history sorted by job: what the rules of checker.hpp look at. Points into the history, which must outlive
+// it. Not thread-safe; cannot fail: what does not fit together is left for the rules to say.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/faults/history.hpp"
+
+namespace jobq::faults {
+
+inline constexpr std::int64_t kAtNoTime = std::numeric_limits<std::int64_t>::max();
+
+// One operation of one client: its question and its answer.
+struct Operation {
+  const Event* invoke = nullptr;
+  const Event* answer = nullptr;  // nullptr: none came
+  [[nodiscard]] bool ok() const { return answer != nullptr && answer->type == EventType::ok; }
+  [[nodiscard]] bool failed() const { return answer != nullptr && answer->type == EventType::fail; }
+  // Whether it may have been carried out.
+  [[nodiscard]] bool possible() const { return !failed(); }
+  [[nodiscard]] std::int64_t asked_at() const { return invoke->t; }
+  [[nodiscard]] std::int64_t answered_at() const { return answer != nullptr ? answer->t : kAtNoTime; }
+};
+
+struct JobStory {
+  std::string job;
+  const Operation* enqueue = nullptr;     // the one that made it
+  std::vector<const Event*> deliveries;   // by time
+  std::vector<const Operation*> settles;  // ack, nack, release, reject, snooze
+  std::vector<const Operation*> extends, cancels, redrives, gets;
+  std::vector<const Event*> revoked;
+  const DumpedJob* stored = nullptr;
+
+  [[nodiscard]] bool settled_by(const std::string& op, bool surely) const;
+  // When it may have left at the earliest: the first question that can have ended it.
+  [[nodiscard]] std::int64_t may_end_at() const;
+};
+
+struct Stories {
+  std::vector<Operation> operations;
+  std::vector<const Operation*> enqueues;
+  std::map<std::string, JobStory> jobs;                                                    // by id
+  std::map<std::string, std::vector<const Operation*>> by_hash;                            // enqueues
+  std::map<std::string, std::vector<const Operation*>> pauses, resumes, purges, redrives;  // by queue
+  std::vector<const Event*> crashes;  // of clients and of the broker
+  std::vector<const Event*> counts;   // stats, ok
+  std::int64_t end = 0;
+};
+
+Stories sort_by_job(const std::vector<Event>& history, const std::map<std::string, DumpedJob>& dump);
+
+}  // namespace jobq::faults
