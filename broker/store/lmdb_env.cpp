@@ -101,7 +101,8 @@ Env::Env(const std::string& file, std::uint64_t map_bytes, Mode mode) {
     // NOTLS: read transactions belong to objects, not to threads. Never WRITEMAP, NOSYNC, NOMETASYNC (they
     // lose or damage what was confirmed) nor NORDAHEAD (a cold scan is twelve times slower).
     unsigned int flags = MDB_NOTLS | MDB_NOSUBDIR;
-    if (mode == Mode::read_only) flags |= MDB_RDONLY;
+    // Read only: offline, behind the lock of the directory. No file is made or touched.
+    if (mode == Mode::read_only) flags |= MDB_RDONLY | MDB_NOLOCK;
     const std::string opening = fmt::format("cannot open {}", file);
     must(mdb_env_open(env_, file.c_str(), flags, kFileMode), opening.c_str());
 

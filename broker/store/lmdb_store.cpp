@@ -36,18 +36,7 @@ LmdbStore::LmdbStore(const LmdbOptions& options) : options_(options), blocks_(op
   const std::string file = data_file(options_.path);
   env_ = std::make_unique<Env>(file, options_.map_bytes, Env::Mode::read_write);
   if (created && options_.log) options_.log(fmt::format("made a new store in {}", options_.path));
-  const Txn txn(env_.get(), Txn::Kind::read);
-  const auto format = txn.get(Table::meta, meta_key::kFormat);
-  if (!format) {
-    throw StoreError(Code::corruption, StoreProblem::not_a_store,
-                     fmt::format("{} does not say which format it has: this is not a store of jobq", file));
-  }
-  if (const std::uint32_t version = decode_format(*format); version != kFormatVersion) {
-    throw StoreError(
-        Code::not_supported, StoreProblem::newer_format,
-        fmt::format("{} has format {}, this version of jobq reads format {}; start the newer version", file,
-                    version, kFormatVersion));
-  }
+  require_format(env_.get(), file);
   preallocation_ = Preallocation(file, options_.preallocate ? options_.preallocate_step_bytes : 0,
                                  options_.map_bytes, options_.log);
 }

@@ -184,6 +184,21 @@ bool create_if_absent(const std::string& directory, std::uint64_t map_bytes) {
   return true;
 }
 
+void require_format(Env* env, const std::string& file) {
+  const Txn txn(env, Txn::Kind::read);
+  const auto format = txn.get(Table::meta, meta_key::kFormat);
+  if (!format) {
+    throw StoreError(Code::corruption, StoreProblem::not_a_store,
+                     fmt::format("{} does not say which format it has: this is not a store of jobq", file));
+  }
+  if (const std::uint32_t version = decode_format(*format); version != kFormatVersion) {
+    throw StoreError(
+        Code::not_supported, StoreProblem::newer_format,
+        fmt::format("{} has format {}, this version of jobq reads format {}; start the newer version", file,
+                    version, kFormatVersion));
+  }
+}
+
 FileIdentity identify(const std::string& file) {
   struct statx info {};
   if (statx(AT_FDCWD, file.c_str(), 0, STATX_INO | STATX_BTIME, &info) != 0) {

@@ -13,6 +13,8 @@
 
 namespace jobq::lmdb {
 
+class Env;
+
 inline constexpr std::string_view kDataFile = "data.mdb";
 inline constexpr std::string_view kLockFile = "lock";
 
@@ -48,6 +50,9 @@ bool create_if_absent(const std::string& directory, std::uint64_t map_bytes);
 
 // fsync of a directory: a rename in it lasts.
 void sync_directory(const std::string& directory);
+
+// StoreError (newer_format, not_a_store) when this version does not read the store. `file` is for the text.
+void require_format(Env* env, const std::string& file);
 
 // What tells one file from a copy of it.
 struct FileIdentity {
