@@ -135,17 +135,10 @@ void ProducerCore::on_error(const protocol::Error& error, Requests::iterator fou
       link_->reconnect();
       return;
     case Code::unknown_producer:
-      if (!request.sent_as_new && request.incarnation == incarnation_ &&
-          now - request.first_sent < kSurelyRemembered) {
-        request.send_as_new = true;
-        request.request_id = 0;
-        return;
-      }
-      complete_all(found, {Outcome::unknown, Status(error.code, error.text)});
-      return;
+      return complete_all(found, {Outcome::unknown, Status(error.code, error.text)});
     default:
       // A first sending that is refused as a whole has stored nothing. A later one may follow one that did.
-      complete_all(found, {request.sent_as_new ? Outcome::refused : Outcome::unknown,
+      complete_all(found, {request.sendings == 1 ? Outcome::refused : Outcome::unknown,
                            Status(error.code, error.text), std::chrono::milliseconds{error.retry_after_ms}});
   }
 }
@@ -206,7 +199,6 @@ void ProducerCore::forget_done_deadlines() {
 void ProducerCore::pump(TimeMs now) {
   resend(now);
   while (!waiting_.empty() && open_.size() < kInFlightMax) {
-    if (!established_ && !open_.empty()) return;
     const bool full = waiting_.size() >= kPackJobs || waiting_bytes_ >= kPackBytes;
     if (open_.size() >= kEagerInFlight && !full) return;
     pack(now);
@@ -217,7 +209,6 @@ void ProducerCore::resend(TimeMs now) {
   for (auto& [sequence, request] : open_) {
     const bool held = request.hold_until > now;
     if (!held && (request.request_id == 0 || request.send_again_at <= now)) send(sequence, &request, now);
-    if (!established_) return;
   }
 }
 
@@ -257,8 +248,6 @@ void ProducerCore::pack(TimeMs now) {
   if (waiting_.empty()) waiting_bytes_ = 0;
   if (request.groups.empty()) return;
   request.unanswered = request.groups.size();
-  request.first_sent = now;
-  request.incarnation = incarnation_;
   const std::uint64_t sequence = next_sequence_++;
   send(sequence, &open_.emplace(sequence, std::move(request)).first->second, now);
 }
@@ -277,8 +266,8 @@ void ProducerCore::send(std::uint64_t sequence, Request* request, TimeMs now) {
   protocol::Enqueue message;
   message.producer = id_;
   message.sequence = sequence;
-  message.lowest_open = open_.begin()->first;
-  message.resend = request->sendings > 0 && !request->send_as_new;
+  message.lowest_open = established_ ? open_.begin()->first : 1;
+  message.resend = request->sendings > 0;
   for (const SubmittedGroup& group : request->groups) {
     const auto first = static_cast<std::uint32_t>(message.jobs.size());
     message.groups.push_back({group.queue, first, static_cast<std::uint32_t>(group.jobs.size())});
@@ -288,8 +277,6 @@ void ProducerCore::send(std::uint64_t sequence, Request* request, TimeMs now) {
                               job.unique_for});
     }
   }
-  request->sent_as_new = !message.resend;
-  request->send_as_new = false;
   request->sendings++;
   request->hold_until = {};
   const std::uint32_t doublings = std::min(request->sendings - 1, 4U);
@@ -309,7 +296,6 @@ std::optional<TimeMs> ProducerCore::next_deadline() const {
   if (!link_->up()) return next;
   for (const auto& [sequence, request] : open_) {
     next = earlier(next, request.hold_until.is_set() ? request.hold_until : request.send_again_at);
-    if (!established_) break;
   }
   return next;
 }

@@ -8,10 +8,9 @@
 //   for (Completion& done : producer.take_completions()) ...
 //
 // RESEND IDENTITY (semantics 3). A request keeps its sequence and its jobs from its first sending until it is
-// closed; each later sending says `resend`. Until the broker has stored something for this producer only the
-// oldest request is in flight: the broker then knows every later sequence, whatever is lost.
-// A broker that answers unknown_producer to a resend has nothing of it, as long as its store is the same
-// (incarnation) and too little time has gone by for it to have forgotten: the request is then sent as new.
+// closed; each later sending says `resend`. Until the broker has stored something for this producer lowest_open
+// stays 1, which tells it that it cannot have forgotten us: what a broker read and lost before its first commit is
+// then stored when it is sent again.
 //
 // Not thread-safe. Ownership: jobs are owned here from submit() to completion or, once sent, until their
 // request is closed. Time: milliseconds of a clock that only goes forward. No I/O.
@@ -74,7 +73,6 @@ class ProducerCore {
   static constexpr std::size_t kPackJobs = 1000;         // jobs of a full message
   static constexpr std::size_t kPackBytes = 256 * 1024;  // bytes of a full message; one job may be larger
   static constexpr DurationMs kResendAfter{2000};        // doubled each time, on a connection that is up
-  static constexpr DurationMs kSurelyRemembered{60'000};
 
   // `link` is kept and must outlive this.
   ProducerCore(Link* link, ProducerId id) : link_(link), id_(id) {}
@@ -110,10 +108,8 @@ class ProducerCore {
     bool send_as_new = false;            // the broker said that it has nothing of it
     bool sent_as_new = false;            // the last sending did not say `resend`
     std::uint32_t sendings = 0;
-    TimeMs first_sent{};
     TimeMs send_again_at{};
     TimeMs hold_until{};  // the broker asked to wait
-    protocol::Incarnation incarnation{};
   };
   using Requests = std::map<std::uint64_t, Request>;  // by sequence
 

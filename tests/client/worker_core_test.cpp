@@ -1,0 +1,419 @@
+// The worker's state machine in virtual time: leases, outcomes until they are answered, reconnects, stops, drain.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include "libjobq/worker/worker_core.hpp"
+
+#include <doctest/doctest.h>
+
+#include "tests/client/wire.hpp"
+
+using namespace jobq;
+using protocol::ClaimResult;
+using protocol::LeaseRef;
+using protocol::OutcomeKind;
+using test::answer;
+using test::greet;
+using test::Sent;
+using test::take_sent;
+
+namespace {
+
+constexpr LeaseRef kOne{JobId{11}, 1};
+constexpr LeaseRef kTwo{JobId{12}, 4};
+constexpr std::int64_t kLease = 30'000;
+
+struct Fixture {
+  WorkerCore core{{"tcp://127.0.0.1:7710", "test", "host", 1}, setup()};
+  std::vector<WorkerEvent> events;
+
+  static WorkerSetup setup() {
+    WorkerSetup made;
+    made.queues = {{"mail", 3}, "reports"};
+    made.types = {"SendReceipt"};
+    made.credit_jobs = 4;
+    made.name = "w1";
+    return made;
+  }
+
+  std::vector<Sent> tick(TimeMs now) {
+    core.tick(now);
+    for (WorkerEvent& event : core.take_events()) events.push_back(std::move(event));
+    return take_sent(core);
+  }
+
+  template <typename T>
+  std::vector<T> take() {
+    std::vector<T> found;
+    for (const WorkerEvent& event : std::exchange(events, {})) {
+      if (const auto* wanted = std::get_if<T>(&event)) found.push_back(*wanted);
+    }
+    return found;
+  }
+
+  // Greeted and registered; what it claimed is answered as given.
+  Sent start(TimeMs now, std::vector<ClaimResult> held = {}, std::vector<ClaimResult> outcomes = {}) {
+    greet(core, now);
+    auto sent = tick_sent(now);
+    REQUIRE(sent.size() == 1);
+    const bool resumed = sent[0].as<protocol::Register>().session.is_set();
+    protocol::Registered reply;
+    reply.session = SessionNo{77};
+    reply.secret.fill(9);
+    reply.resumed = resumed;
+    reply.heartbeat_ms = 5000;
+    reply.held = std::move(held);
+    reply.outcomes = std::move(outcomes);
+    answer(core, sent[0].message.request_id, reply, now);
+    return std::move(sent[0]);
+  }
+
+  std::vector<Sent> tick_sent(TimeMs now) {
+    auto already = take_sent(core);
+    auto more = tick(now);
+    for (Sent& sent : more) already.push_back(std::move(sent));
+    return already;
+  }
+
+  void deliver(LeaseRef lease, TimeMs now, std::uint32_t max_run_ms = 0, std::uint64_t session = 77) {
+    protocol::Deliver push;
+    push.session = SessionNo{session};
+    protocol::Delivery job;
+    job.lease = lease;
+    job.queue = "mail";
+    job.type = "SendReceipt";
+    job.body = "body";
+    job.max_attempts = 25;
+    job.lease_ms = kLease;
+    job.max_run_ms = max_run_ms;
+    push.jobs.push_back(job);
+    answer(core, 0, push, now);
+    tick(now);
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "registers with what it serves, once greeted") {
+  const Sent sent = start(TimeMs{1000});
+  const auto& request = sent.as<protocol::Register>();
+  CHECK_FALSE(request.session.is_set());
+  REQUIRE(request.queues.size() == 2);
+  CHECK(request.queues[0].name == "mail");
+  CHECK(request.queues[0].weight == 3);
+  CHECK(request.types == std::vector<std::string_view>{"SendReceipt"});
+  CHECK(request.credit_jobs == 4);
+  CHECK(request.held.empty());
+  CHECK(core.registered());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a delivered job runs, its outcome is sent until it is answered") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1100});
+  const auto runs = take<worker_event::Run>();
+  REQUIRE(runs.size() == 1);
+  CHECK(runs[0].job.lease == kOne);
+  CHECK(runs[0].job.body == "body");
+  CHECK(runs[0].owned_until == TimeMs{1100 + kLease});
+
+  core.finish({kOne, OutcomeKind::nack, "smtp: 451", {}, DurationMs{12}}, TimeMs{1200});
+  auto sent = tick(TimeMs{1200});
+  REQUIRE(sent.size() == 1);
+  const auto& message = sent[0].as<protocol::Outcomes>();
+  REQUIRE(message.outcomes.size() == 1);
+  CHECK(message.outcomes[0].lease == kOne);
+  CHECK(message.outcomes[0].kind == OutcomeKind::nack);
+  CHECK(message.outcomes[0].text == "smtp: 451");
+  CHECK(core.unanswered() == 1);
+  answer(core, sent[0].message.request_id, protocol::OutcomesReply{{ClaimResult::settled}}, TimeMs{1201});
+  CHECK(core.unanswered() == 0);
+  CHECK(tick(TimeMs{1202}).empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "the same delivery twice, and one of another session, run nothing more") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1100});
+  deliver(kOne, TimeMs{1101});
+  deliver(kTwo, TimeMs{1102}, 0, 78);
+  CHECK(take<worker_event::Run>().size() == 1);
+  CHECK(core.held() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "outcomes gather while messages are in flight") {
+  start(TimeMs{1000});
+  for (std::uint64_t i = 0; i < 4; ++i) deliver({JobId{20 + i}, 1}, TimeMs{1100});
+  core.finish({{JobId{20}, 1}, OutcomeKind::ack, "", {}, {}}, TimeMs{1200});
+  CHECK(tick(TimeMs{1200}).size() == 1);
+  core.finish({{JobId{21}, 1}, OutcomeKind::ack, "", {}, {}}, TimeMs{1201});
+  const auto second = tick(TimeMs{1201});
+  REQUIRE(second.size() == WorkerCore::kOutcomeMessagesInFlight - 1);
+  core.finish({{JobId{22}, 1}, OutcomeKind::ack, "", {}, {}}, TimeMs{1202});
+  core.finish({{JobId{23}, 1}, OutcomeKind::ack, "", {}, {}}, TimeMs{1203});
+  CHECK(tick(TimeMs{1203}).empty());
+  answer(core, second[0].message.request_id, protocol::OutcomesReply{{ClaimResult::settled}}, TimeMs{1204});
+  const auto third = tick(TimeMs{1204});
+  REQUIRE(third.size() == 1);
+  CHECK(third[0].as<protocol::Outcomes>().outcomes.size() == 2);
+}
+
+TEST_CASE_FIXTURE(Fixture, "leases are extended at a third, counted from the sending of the extension") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1000});
+  // It may ride along with a heartbeat a little earlier, never later.
+  TimeMs asked{};
+  for (TimeMs now{1500}; !asked.is_set() && now <= TimeMs{1000 + kLease / 3}; now = now + DurationMs{500}) {
+    for (const Sent& sent : tick(now)) {
+      const auto& heartbeat = sent.as<protocol::Heartbeat>();
+      if (heartbeat.extend.empty()) {
+        answer(core, sent.message.request_id, protocol::HeartbeatReply{}, now);
+        continue;
+      }
+      CHECK(heartbeat.extend[0] == kOne);
+      asked = now;
+      answer(core, sent.message.request_id, protocol::HeartbeatReply{{ClaimResult::owned}, {Code::ok}},
+             now + DurationMs{400});
+    }
+  }
+  REQUIRE(asked.is_set());
+  tick(asked + DurationMs{400});
+  const auto extended = take<worker_event::Extended>();
+  REQUIRE(extended.size() == 1);
+  CHECK(extended[0].owned_until == asked + DurationMs{kLease});
+}
+
+TEST_CASE_FIXTURE(Fixture, "says something at least twice per heartbeat time") {
+  start(TimeMs{1000});
+  tick(TimeMs{1000});
+  CHECK(tick(TimeMs{3499}).empty());
+  CHECK(core.next_deadline() == TimeMs{3500});
+  const auto sent = tick(TimeMs{3500});
+  REQUIRE(sent.size() == 1);
+  CHECK(sent[0].as<protocol::Heartbeat>().extend.empty());
+  CHECK_FALSE(sent[0].as<protocol::Heartbeat>().credit_jobs.has_value());
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "its own deadline stops the handler, but the job is claimed and its outcome reported") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1000});
+  core.disconnected(TimeMs{2000});
+  tick(TimeMs{1000 + kLease - 1});
+  CHECK(take<worker_event::Stop>().empty());
+  tick(TimeMs{1000 + kLease});
+  const auto stops = take<worker_event::Stop>();
+  REQUIRE(stops.size() == 1);
+  CHECK(stops[0].reason == StopReason::lost_lease);
+  CHECK_FALSE(stops[0].lost);
+
+  const TimeMs back{60'000};
+  const Sent again = start(back, {ClaimResult::owned});
+  REQUIRE(again.as<protocol::Register>().held.size() == 1);
+  CHECK(again.as<protocol::Register>().session == SessionNo{77});
+  core.finish({kOne, OutcomeKind::ack, "", {}, {}}, back);
+  const auto sent = tick(back);
+  REQUIRE(sent.size() == 1);
+  CHECK(sent[0].as<protocol::Outcomes>().outcomes[0].lease == kOne);
+}
+
+TEST_CASE_FIXTURE(Fixture, "after a reconnect it claims what it holds and repeats every unanswered outcome") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1100});
+  deliver(kTwo, TimeMs{1100});
+  core.finish({kTwo, OutcomeKind::ack, "", {}, {}}, TimeMs{1200});
+  REQUIRE(tick(TimeMs{1200}).size() == 1);  // Sent; the broker dies before it answers.
+  core.disconnected(TimeMs{1300});
+  const Sent again = start(TimeMs{2000}, {ClaimResult::owned}, {ClaimResult::settled});
+  const auto& request = again.as<protocol::Register>();
+  CHECK(request.session == SessionNo{77});
+  CHECK(request.secret[0] == 9);
+  REQUIRE(request.held.size() == 1);
+  CHECK(request.held[0] == kOne);
+  REQUIRE(request.outcomes.size() == 1);
+  CHECK(request.outcomes[0].lease == kTwo);
+  CHECK(core.unanswered() == 0);
+  CHECK(core.held() == 1);
+  tick(TimeMs{2000});
+  const auto extended = take<worker_event::Extended>();
+  REQUIRE(extended.size() == 1);
+  CHECK(extended[0].owned_until == TimeMs{2000 + kLease});
+}
+
+TEST_CASE_FIXTURE(Fixture, "a claim that is refused stops the handler for good: its outcome is not sent") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1100});
+  core.disconnected(TimeMs{1300});
+  start(TimeMs{50'000}, {ClaimResult::stale});
+  tick(TimeMs{50'000});
+  bool lost = false;
+  for (const auto& stop : take<worker_event::Stop>()) lost = lost || stop.lost;
+  CHECK(lost);
+  core.finish({kOne, OutcomeKind::ack, "", {}, {}}, TimeMs{50'001});
+  CHECK(core.unanswered() == 0);
+  for (const Sent& sent : tick(TimeMs{50'001}))
+    CHECK_FALSE(std::holds_alternative<protocol::Outcomes>(sent.message.body));
+}
+
+TEST_CASE_FIXTURE(Fixture, "revoked and cancelled jobs are asked to stop") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1100});
+  deliver(kTwo, TimeMs{1100});
+  answer(core, 0, protocol::Revoked{{kOne}}, TimeMs{1200});
+  answer(core, 0, protocol::CancelRequested{{kTwo}}, TimeMs{1200});
+  answer(core, 0, protocol::CancelRequested{{kTwo}}, TimeMs{1201});
+  tick(TimeMs{1201});
+  const auto stops = take<worker_event::Stop>();
+  REQUIRE(stops.size() == 2);
+  CHECK(stops[0].reason == StopReason::lost_lease);
+  CHECK(stops[0].lost);
+  CHECK(stops[1].reason == StopReason::cancel);
+  CHECK_FALSE(stops[1].lost);
+  CHECK(core.held() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "max_run_time counts from the start of the handler") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1000}, 2000);
+  core.started(kOne, TimeMs{2000});
+  tick(TimeMs{3999});
+  CHECK(take<worker_event::Stop>().empty());
+  tick(TimeMs{4000});
+  const auto stops = take<worker_event::Stop>();
+  REQUIRE(stops.size() == 1);
+  CHECK(stops[0].reason == StopReason::max_run_time);
+}
+
+TEST_CASE_FIXTURE(Fixture, "an extension refused for its length stops the handler but keeps the lease") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1000});
+  core.extend(kOne, TimeMs{1500});
+  const auto sent = tick(TimeMs{1500});
+  REQUIRE(sent.size() == 1);
+  answer(core, sent[0].message.request_id,
+         protocol::HeartbeatReply{{ClaimResult::owned}, {Code::extend_limit}}, TimeMs{1501});
+  tick(TimeMs{1501});
+  const auto stops = take<worker_event::Stop>();
+  REQUIRE(stops.size() == 1);
+  CHECK(stops[0].reason == StopReason::max_run_time);
+  CHECK(core.held() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "another store: nothing is claimed, everything that runs is lost") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1100});
+  deliver(kTwo, TimeMs{1100});
+  core.finish({kTwo, OutcomeKind::ack, "", {}, {}}, TimeMs{1200});
+  core.disconnected(TimeMs{1300});
+  greet(core, TimeMs{2000}, 2);
+  const auto sent = tick_sent(TimeMs{2000});
+  REQUIRE(sent.size() == 1);
+  const auto& request = sent[0].as<protocol::Register>();
+  CHECK_FALSE(request.session.is_set());
+  CHECK(request.held.empty());
+  CHECK(request.outcomes.empty());
+  CHECK(take<worker_event::Stop>().size() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a session that the broker has ended is registered anew, with everything open") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1100});
+  core.finish({kOne, OutcomeKind::ack, "", {}, {}}, TimeMs{1200});
+  const auto sent = tick(TimeMs{1200});
+  answer(core, sent[0].message.request_id, protocol::Error{Code::unknown_session, "register first", 0},
+         TimeMs{1201});
+  CHECK_FALSE(core.registered());
+  const auto again = tick(TimeMs{1201});
+  REQUIRE(again.size() == 1);
+  CHECK(again[0].as<protocol::Register>().outcomes.size() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a registration that no waiting mends is reported, and not repeated") {
+  greet(core, TimeMs{1000});
+  const auto sent = tick_sent(TimeMs{1000});
+  answer(core, sent[0].message.request_id,
+         protocol::Error{Code::no_such_queue, "no queue is called 'mail'", 0}, TimeMs{1001});
+  CHECK(tick(TimeMs{10'000}).empty());
+  const auto refused = take<worker_event::Refused>();
+  REQUIRE(refused.size() == 1);
+  CHECK(refused[0].status.code() == Code::no_such_queue);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a drain takes no more, stops, hands back in time, says goodbye and is done") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1100});
+  const TimeMs begin{2000};
+  core.drain(begin, begin + DurationMs{10'000}, DurationMs{3000});
+  auto sent = tick(begin);
+  REQUIRE(sent.size() == 1);
+  CHECK(sent[0].as<protocol::Heartbeat>().credit_jobs == 0U);
+
+  deliver(kTwo, TimeMs{2001});  // It was on its way.
+  CHECK(take<worker_event::Run>().size() == 1);
+  CHECK(core.handed_back() == 1);
+
+  tick(begin + DurationMs{5999});
+  CHECK(take<worker_event::Stop>().empty());
+  tick(begin + DurationMs{6000});
+  const auto stops = take<worker_event::Stop>();
+  REQUIRE(stops.size() == 1);
+  CHECK(stops[0].reason == StopReason::drain);
+
+  tick(begin + DurationMs{9000});
+  CHECK(core.held() == 0);
+  CHECK(core.unanswered() == 2);
+  CHECK(core.handed_back() == 2);
+  CHECK_FALSE(core.done());
+  tick(begin + DurationMs{10'000});
+  CHECK(core.done());  // The deadline holds although nobody answered.
+}
+
+TEST_CASE_FIXTURE(Fixture, "a drain with everything answered ends with a goodbye, before its deadline") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1100});
+  core.drain(TimeMs{2000}, TimeMs{12'000}, DurationMs{3000});
+  tick(TimeMs{2000});
+  core.finish({kOne, OutcomeKind::ack, "", {}, {}}, TimeMs{2500});
+  auto sent = tick(TimeMs{2500});
+  REQUIRE(sent.size() == 1);
+  answer(core, sent[0].message.request_id, protocol::OutcomesReply{{ClaimResult::settled}}, TimeMs{2501});
+  sent = tick(TimeMs{2501});
+  REQUIRE(sent.size() == 1);
+  sent[0].as<protocol::Goodbye>();
+  CHECK_FALSE(core.done());
+  answer(core, sent[0].message.request_id, protocol::GoodbyeReply{}, TimeMs{2502});
+  CHECK(core.done());
+  CHECK(core.handed_back() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a drain at once hands everything back now") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1100});
+  core.drain(TimeMs{2000}, TimeMs{27'000}, DurationMs{3000});
+  core.drain_at_once(TimeMs{2500}, TimeMs{3500});
+  tick(TimeMs{2500});
+  CHECK(core.held() == 0);
+  CHECK(core.handed_back() == 1);
+  CHECK(take<worker_event::Stop>().size() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "without a broker and without jobs a drain is over at once") {
+  core.drain(TimeMs{2000}, TimeMs{27'000}, DurationMs{3000});
+  tick(TimeMs{2000});
+  CHECK(core.done());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a broker that stops is left and found again") {
+  start(TimeMs{1000});
+  answer(core, 0, protocol::Bye{Code::shutting_down, 1500}, TimeMs{1100});
+  CHECK_FALSE(core.registered());
+  tick(TimeMs{2599});
+  CHECK_FALSE(core.link().take_reconnect());
+  tick(TimeMs{2600});
+  CHECK(core.link().take_reconnect());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a broker that is silent on a connection that is up gets a new one") {
+  start(TimeMs{1000});
+  REQUIRE(tick(TimeMs{3500}).size() == 1);  // A heartbeat that is never answered.
+  core.tick(TimeMs{3499} + WorkerCore::kAnswerTimeout);
+  CHECK_FALSE(core.link().take_reconnect());
+  core.tick(TimeMs{3500} + WorkerCore::kAnswerTimeout);
+  CHECK(core.link().take_reconnect());
+}
