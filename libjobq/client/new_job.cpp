@@ -84,10 +84,11 @@ Result<OwnedJob> make_job(std::string_view body, const EnqueueOptions& options) 
   return job;
 }
 
+// The broker remembers a producer for 24 h: what is sent again must be within that.
 Status check_timeout(std::chrono::milliseconds timeout) {
-  if (timeout.count() > 0 && timeout <= std::chrono::hours{24}) return {};
+  if (timeout.count() > 0 && timeout <= std::chrono::hours{12}) return {};
   return Status(Code::bad_argument,
-                fmt::format("the timeout is {} ms: it must be over 0 and at most a day", timeout.count()));
+                fmt::format("the timeout is {} ms: it must be over 0 and at most 12 hours", timeout.count()));
 }
 
 }  // namespace jobq

@@ -16,7 +16,7 @@ namespace jobq {
 // bad_type, bad_priority, bad_time, bad_unique_key, headers_too_large, body_too_large, bad_argument.
 Result<OwnedJob> make_job(std::string_view body, const EnqueueOptions& options);
 
-// bad_argument unless it is over zero and at most a day.
+// bad_argument unless it is over zero and at most 12 hours.
 Status check_timeout(std::chrono::milliseconds timeout);
 
 }  // namespace jobq

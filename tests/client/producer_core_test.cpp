@@ -97,19 +97,36 @@ TEST_CASE_FIXTURE(Fixture, "nothing is sent before the greeting, then what waits
   CHECK(done[1].results[0]->id == to_text(JobId{101}));
 }
 
-TEST_CASE_FIXTURE(Fixture, "until the broker knows the producer only one request is in flight") {
+TEST_CASE_FIXTURE(Fixture, "until the broker has stored something lowest_open stays 1") {
   greet(core, TimeMs{1000});
   submit(TimeMs{1000});
   const auto first = tick(TimeMs{1000});
   REQUIRE(first.size() == 1);
+  protocol::Enqueued refused;
+  refused.sequence = 1;
+  refused.results.push_back({protocol::EnqueueOutcome::refused, {}, {}, false, Code::queue_full, 0});
+  answer(core, first[0].message.request_id, refused, TimeMs{1001});
+  submit(TimeMs{1002});
+  const auto second = tick(TimeMs{1002});
+  REQUIRE(second.size() == 1);
+  CHECK(second[0].as<protocol::Enqueue>().sequence == 2);
+  CHECK(second[0].as<protocol::Enqueue>().lowest_open == 1);
+  accept(second[0], TimeMs{1003});
+  submit(TimeMs{1004});
+  const auto third = tick(TimeMs{1004});
+  REQUIRE(third.size() == 1);
+  CHECK(third[0].as<protocol::Enqueue>().lowest_open == 3);
+}
+
+TEST_CASE_FIXTURE(Fixture, "few small messages are in flight at a time: what comes meanwhile is packed") {
+  greet(core, TimeMs{1000});
+  for (std::size_t i = 0; i < ProducerCore::kEagerInFlight; ++i) {
+    submit(TimeMs{1000});
+    CHECK(tick(TimeMs{1000}).size() == 1);
+  }
   submit(TimeMs{1001});
   submit(TimeMs{1002});
   CHECK(tick(TimeMs{1002}).empty());
-  accept(first[0], TimeMs{1003});
-  const auto second = tick(TimeMs{1003});
-  REQUIRE(second.size() == 1);
-  CHECK(second[0].as<protocol::Enqueue>().jobs.size() == 2);
-  CHECK(second[0].as<protocol::Enqueue>().lowest_open == 2);
 }
 
 TEST_CASE_FIXTURE(Fixture, "a full message goes out although others are in flight, but never too many") {
@@ -174,8 +191,9 @@ TEST_CASE_FIXTURE(Fixture, "after a reconnect everything open is sent again in o
   CHECK_FALSE(fresh[0].as<protocol::Enqueue>().resend);
 }
 
-TEST_CASE_FIXTURE(Fixture, "a broker that lost the first request gets it as new: no unknown, no second job") {
+TEST_CASE_FIXTURE(Fixture, "a producer that the broker has forgotten: unknown, and never sent as new") {
   greet(core, TimeMs{1000});
+  establish(TimeMs{1000});
   submit(TimeMs{1000});
   REQUIRE(tick(TimeMs{1000}).size() == 1);
   core.disconnected(TimeMs{1001});
@@ -184,47 +202,10 @@ TEST_CASE_FIXTURE(Fixture, "a broker that lost the first request gets it as new:
   REQUIRE(resent.size() == 1);
   CHECK(resent[0].as<protocol::Enqueue>().resend);
   refuse(resent[0], Code::unknown_producer, TimeMs{1501});
-  const auto anew = tick(TimeMs{1501});
-  REQUIRE(anew.size() == 1);
-  CHECK_FALSE(anew[0].as<protocol::Enqueue>().resend);
-  CHECK(anew[0].as<protocol::Enqueue>().sequence == 1);
-  CHECK(done.empty());
-
-  SUBCASE("and is content with the answer") {
-    accept(anew[0], TimeMs{1502});
-    tick(TimeMs{1502});
-    REQUIRE(done.size() == 1);
-    CHECK(done[0].results[0].outcome() == Outcome::accepted);
-  }
-  SUBCASE("but only once on a connection") {
-    refuse(anew[0], Code::unknown_producer, TimeMs{1502});
-    tick(TimeMs{1502});
-    REQUIRE(done.size() == 1);
-    CHECK(done[0].results[0].outcome() == Outcome::unknown);
-    CHECK(done[0].results[0].code() == Code::unknown_producer);
-  }
-  SUBCASE("and after another loss it is a resend again") {
-    core.disconnected(TimeMs{1503});
-    greet(core, TimeMs{1600});
-    const auto third = take_sent(core);
-    REQUIRE(third.size() == 1);
-    CHECK(third[0].as<protocol::Enqueue>().resend);
-  }
-}
-
-TEST_CASE_FIXTURE(Fixture, "a broker that may have forgotten since makes the outcome unknown") {
-  greet(core, TimeMs{1000});
-  submit(TimeMs{1000}, "body", 3'600'000);
-  REQUIRE(tick(TimeMs{1000}).size() == 1);
-  core.disconnected(TimeMs{1001});
-  const TimeMs later = TimeMs{1000} + ProducerCore::kSurelyRemembered;
-  greet(core, later);
-  const auto resent = take_sent(core);
-  REQUIRE(resent.size() == 1);
-  refuse(resent[0], Code::unknown_producer, later);
-  CHECK(tick(later).empty());
+  CHECK(tick(TimeMs{1501}).empty());
   REQUIRE(done.size() == 1);
   CHECK(done[0].results[0].outcome() == Outcome::unknown);
+  CHECK(done[0].results[0].code() == Code::unknown_producer);
 }
 
 TEST_CASE_FIXTURE(Fixture,
