@@ -119,7 +119,7 @@ start_broker() {
   broker=$started
 }
 broker_answers() { kill -0 "$broker" && "$jobq" stats; }
-answered() { cat "$dir/answers.jsonl" 2>/dev/null | wc -l; }
+answered() { wc -l 2>/dev/null <"$dir/answers.jsonl" || echo 0; }
 has_answered() { [ "$(answered)" -ge "$1" ]; }
 all_done() {
   "$jobq" stats receipts --json | "$python" -c '
@@ -160,7 +160,8 @@ say "kill -9 of the broker after $killed_at answers; the orders go on coming"
 sleep 1  # an outage that customers and workers notice
 start_broker
 wait_until 10 "the broker answers again" broker_answers
-say "The broker is back. During: jobq stats"
+wait_until 30 "orders are answered again" has_answered $((killed_at + 100))
+say "The broker is back, and so are shop and workers, by themselves. During: jobq stats"
 "$jobq" stats
 posted=yes
 { wait "$poster" || posted=no; } 2>/dev/null

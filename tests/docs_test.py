@@ -75,6 +75,11 @@ class Documents(unittest.TestCase):
             for counter in re.findall(r"(\w+)\+1", row[3]):
                 self.assertIn(counter, known, row)
 
+    def test_the_files_that_the_architecture_names_exist(self):
+        named = re.findall(r"`([\w./]+/[\w.]*)`", text_of("docs/architecture.md"))
+        self.assertGreater(len(named), 30)
+        self.assertEqual([path for path in named if not (ROOT / path).exists()], [])
+
     def test_every_promise_is_proved_by_tests_that_exist(self):
         missing = []
         for promise in re.split(r"^## ", text_of("docs/guarantees.md"), flags=re.MULTILINE)[1:]:
