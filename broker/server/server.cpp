@@ -131,6 +131,11 @@ std::optional<Command> Server::understand(PeerId peer, std::string_view frame) {
     refuse(peer, request_id, {Code::not_greeted, "the first message of a connection is hello"});
     return std::nullopt;
   }
+  if (const auto right = right_for(request->body); right && !principal_.may(*right)) {
+    refuse(peer, request_id,
+           {Code::forbidden, fmt::format("{} may not do this: it needs the right to {}", principal_.name, to_string(*right))});
+    return std::nullopt;
+  }
   Command command{peer, request_id, {}};
   if (auto* admin = std::get_if<protocol::Admin>(&request->body)) {
     Result<std::optional<CommandBody>> wanted = desk_.command_for(peer, request_id, *admin);

@@ -27,6 +27,7 @@
 #include "broker/server/clock.hpp"
 #include "broker/server/deliveries.hpp"
 #include "broker/server/rates.hpp"
+#include "broker/server/rights.hpp"
 #include "broker/store/store.hpp"
 #include "jobq/status.hpp"
 #include "libjobq/protocol/codec.hpp"
@@ -130,6 +131,7 @@ class Server {
   Rates rates_;
   AdminDesk desk_;
   DeliveryWriter deliveries_;
+  const Principal principal_ = local_principal();
   std::string encoded_;
 };
 
