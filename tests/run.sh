@@ -43,15 +43,27 @@ stage() {
 
 install() { tools/install_deps.sh test; }
 
-# configure_and_build DIR COMPILER MESON_OPTIONS...
-configure_and_build() {
+# configure DIR COMPILER MESON_OPTIONS...
+configure() {
   local dir=$1 compiler=$2; shift 2
+  [ -f "$dir/build.ninja" ] && return 0
   command -v ccache >/dev/null && compiler="ccache $compiler"
-  if [ ! -f "$dir/build.ninja" ]; then
-    rm -rf "$dir"
-    CXX="$compiler" meson setup "$dir" --buildtype=debug -Dwerror=true "$@" || return 1
-  fi
-  ninja -j "$jobs" -C "$dir"
+  rm -rf "$dir"
+  CXX="$compiler" meson setup "$dir" --buildtype=debug -Dwerror=true "$@"
+}
+
+# build DIR COMPILER MESON_OPTIONS...: everything.
+build() {
+  configure "$@" && ninja -j "$jobs" -C "$1"
+}
+
+# build_suite SUITE DIR COMPILER MESON_OPTIONS...: what the tests of the suite need.
+build_suite() {
+  local suite=$1 dir=$2 targets; shift
+  configure "$@" && ninja -C "$dir" build.ninja || return 1
+  mapfile -t targets < <(/usr/bin/python3 tests/suite_targets.py "$dir" "$suite")
+  [ ${#targets[@]} -gt 0 ] || { echo "no test is in the suite $suite"; return 1; }
+  ninja -j "$jobs" -C "$dir" "${targets[@]}"
 }
 
 # run_tests TITLE DIR MESON_TEST_OPTIONS...: the outcome is read from meson's log, not from its exit code.
@@ -89,7 +101,7 @@ finish() {
 }
 
 stage "install what is missing" install || finish
-if stage "build (g++, warnings are errors)" configure_and_build build-test g++; then
+if stage "build (g++, warnings are errors)" build build-test g++; then
   if [ $quick = yes ]; then
     run_tests "unit and quick end-to-end tests" build-test --suite unit --suite e2e --no-suite slow
   else
@@ -100,18 +112,19 @@ fi
 
 stage "format (clang-format-16)" check_format
 
-# The sanitizer builds are the clang builds too: everything compiles under both compilers.
-if stage "build (clang++-16, ASan and UBSan)" configure_and_build build-asan clang++-16 \
-    -Db_sanitize=address,undefined -Db_lundef=false; then
+# The sanitizer builds are the clang builds too: everything compiles under both compilers. For their reports line tables
+# are enough.
+if stage "build (clang++-16, ASan and UBSan)" build build-asan clang++-16 \
+    -Db_sanitize=address,undefined -Db_lundef=false -Dcpp_args=-gline-tables-only; then
   export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-  run_tests "unit and end-to-end tests under ASan and UBSan" build-asan --suite unit --suite e2e \
+  JOBQ_TEST_PATIENCE=5 run_tests "unit and end-to-end tests under ASan and UBSan" build-asan --suite unit --suite e2e \
     --no-suite slow --timeout-multiplier 5
 fi
 
 # libzmq is not instrumented: without the option, its own hand-overs between threads are reported as races.
-if stage "build (clang++-16, TSan)" configure_and_build build-tsan clang++-16 \
-    -Db_sanitize=thread -Db_lundef=false; then
+if stage "build (clang++-16, TSan)" build_suite threads build-tsan clang++-16 \
+    -Db_sanitize=thread -Db_lundef=false -Dcpp_args=-gline-tables-only; then
   export TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1
-  run_tests "threaded tests under TSan" build-tsan --suite threads --timeout-multiplier 10
+  JOBQ_TEST_PATIENCE=10 run_tests "threaded tests under TSan" build-tsan --suite threads --timeout-multiplier 10
 fi
 finish
