@@ -18,6 +18,7 @@ namespace {
 constexpr const char* kMonitorAddress = "inproc://jobq-monitor";
 // An end is announced once nothing more can be read; under a load that never ends, after this long all the same.
 constexpr std::chrono::milliseconds kLossDelayMax{200};
+constexpr int kUnsentMessagesMax = 20'000;
 constexpr int kFrameHeaderShort = 2,
               kFrameHeaderLong = 9;  // ZMTP: bytes before a frame of up to 255 bytes, or more
 
@@ -96,7 +97,10 @@ ZmqTransport::ZmqTransport(const ZmqOptions& options)
   void* router = wire_->router;
   set_option(router, ZMQ_ROUTER_MANDATORY, 1);  // otherwise what cannot be delivered is dropped in silence
   set_option(router, ZMQ_LINGER, options.linger_ms);  // the default waits for ever
-  set_option(router, ZMQ_BACKLOG, 4096);              // thousands reconnect at once after a restart
+  // A producer may have 10,000 requests open, and a turn answers thousands of them in one go: the default of 1,000
+  // messages would cut it off. How much memory unread answers may take is the guard's to judge.
+  set_option(router, ZMQ_SNDHWM, kUnsentMessagesMax);
+  set_option(router, ZMQ_BACKLOG, 4096);  // thousands reconnect at once after a restart
   // A peer that vanished without a word is noticed in two seconds instead of never.
   set_option(router, ZMQ_HEARTBEAT_IVL, 500);
   set_option(router, ZMQ_HEARTBEAT_TIMEOUT, 1500);
