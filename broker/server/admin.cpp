@@ -13,13 +13,32 @@
 #include "broker/server/problems.hpp"
 #include "jobq/version.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/utf8.hpp"
 
 namespace jobq {
 namespace {
 
 using json = nlohmann::ordered_json;
 
-std::string packed(const json& document) {
+// Error texts, names and headers are as workers and producers sent them.
+void make_utf8(json* value) {
+  if (value->is_string()) {
+    auto& text = value->get_ref<std::string&>();
+    if (!is_valid_utf8(text)) text = valid_utf8(text);
+  } else if (value->is_array()) {
+    for (json& element : *value) make_utf8(&element);
+  } else if (value->is_object()) {
+    json made = json::object();
+    for (auto& [name, element] : value->items()) {
+      make_utf8(&element);
+      made[valid_utf8(name)] = std::move(element);
+    }
+    *value = std::move(made);
+  }
+}
+
+std::string packed(json document) {
+  make_utf8(&document);
   std::string bytes;
   json::to_msgpack(document, nlohmann::detail::output_adapter<char, std::string>(bytes));
   return bytes;
@@ -180,7 +199,7 @@ Result<std::string> AdminDesk::answer(const protocol::Admin& admin, const Now& n
   const auto finish = [&params](const Result<json>& document) -> Result<std::string> {
     if (!params.ok()) return params.status();
     if (!document.ok()) return document.status();
-    return packed(*document);
+    return packed(*std::move(document));
   };
   if (admin.verb == "job.show") {
     params.allow_only({"id"});

@@ -8,6 +8,7 @@
 #include "broker/server/log.hpp"
 #include "jobq/version.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/utf8.hpp"
 
 namespace jobq {
 namespace {
@@ -310,6 +311,8 @@ Status Server::send_deliveries(const Message& message, const DeliverPlan& plan) 
 }
 
 void Server::send(PeerId to, std::uint64_t request_id, protocol::Reply reply) {
+  // Errors quote what they refuse.
+  if (auto* error = std::get_if<protocol::Error>(&reply)) error->text = valid_utf8(error->text);
   encoded_.clear();
   protocol::encode(protocol::ReplyMessage{request_id, std::move(reply)}, &encoded_);
   if (transport_->send(to, encoded_)) return;
