@@ -1,16 +1,20 @@
 #include "tests/store/store_text.hpp"
 
-#include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <iterator>
+#include <stdexcept>
 
 #include "libjobq/base/check.hpp"
 #include "libjobq/base/hash.hpp"
 
 namespace jobq {
 namespace {
+
+void promise(bool kept, const std::string& what) {
+  if (!kept) throw std::logic_error("a read breaks its promise: " + what);
+}
 
 std::string text_of(const JobMeta& meta, JobState state) {
   TimeMs ready_since = meta.progress.ready_since;
@@ -57,7 +61,7 @@ void add_timers(Store* store, std::size_t page, std::vector<std::string>* lines)
         break;
       }
       for (const TimerEntry& timer : timers->timers) {
-        REQUIRE(timer.key > after);
+        promise(timer.key > after, "timer.key > after");
         after = timer.key;
         const bool has_job = timer.key.kind != TimerKind::unique_hold;
         // The state is not in the page; a due date says that the job is scheduled.
@@ -69,7 +73,7 @@ void add_timers(Store* store, std::size_t page, std::vector<std::string>* lines)
                                      has_job ? text_of(meta, state) : ""));
       }
       end = timers->end;
-      REQUIRE((end || !timers->timers.empty()));
+      promise(end || !timers->timers.empty(), "end || !timers->timers.empty()");
     }
   }
 }
@@ -84,13 +88,13 @@ void add_dead(Store* store, const StoreNames& names, std::size_t page, std::vect
         break;
       }
       for (const DeadJob& job : dead->jobs) {
-        REQUIRE(job.meta.id > after);
+        promise(job.meta.id > after, "job.meta.id > after");
         after = job.meta.id;
         lines->push_back(fmt::format("dead reason={} died={} error={} {}", to_string(job.reason),
                                      job.died_at.ms, job.last_error, text_of(job.meta, JobState::dead)));
       }
       end = dead->end;
-      REQUIRE((end || !dead->jobs.empty()));
+      promise(end || !dead->jobs.empty(), "end || !dead->jobs.empty()");
     }
   }
 }
@@ -132,17 +136,17 @@ std::vector<JobMeta> read_whole_lane(Store* store, const Lane& lane, JobId after
   std::vector<JobMeta> jobs;
   for (bool end = false; !end;) {
     const Result<LanePage> page = store->read_lane(lane, after, page_size);
-    REQUIRE_MESSAGE(page.ok(), page.status().text());
-    REQUIRE(page->jobs.size() <= page_size);
+    promise(page.ok(), page.status().text());
+    promise(page->jobs.size() <= page_size, "page->jobs.size() <= page_size");
     JobId last = after;
     for (const JobMeta& meta : page->jobs) {
-      REQUIRE(meta.id > last);
+      promise(meta.id > last, "meta.id > last");
       last = meta.id;
       jobs.push_back(meta);
     }
-    REQUIRE(page->covered_to >= last);
+    promise(page->covered_to >= last, "page->covered_to >= last");
     end = page->end;
-    REQUIRE((end || page->covered_to > after));
+    promise(end || page->covered_to > after, "end || page->covered_to > after");
     after = page->covered_to;
   }
   return jobs;
@@ -160,14 +164,14 @@ std::vector<std::string> text_of(Store* store, const StoreNames& names, std::siz
   }
   std::size_t next = 0;
   const Status visited = store->visit_jobs(ids, [&](std::size_t index, const StoredJob* job) {
-    REQUIRE(index == next++);
+    promise(index == next++, "index == next++");
     if (job == nullptr) return;
-    REQUIRE(job->meta.id == ids[index]);
+    promise(job->meta.id == ids[index], "job->meta.id == ids[index]");
     lines.push_back(fmt::format("stored {} {:x} {:x} key={} {}", to_string(job->state), hash64(job->headers),
                                 hash64(job->body), job->unique_key, text_of(job->meta, job->state)));
   });
   if (!visited.ok()) lines.push_back(failed("visit_jobs", visited));
-  REQUIRE(next == ids.size());
+  promise(next == ids.size(), "next == ids.size()");
   for (const auto& [queue, key] : names.keys) {
     const Result<UniqueFact> fact = store->read_unique(queue, key);
     if (!fact.ok()) {

@@ -2,7 +2,8 @@
 // when their lines are, and a difference can be read by a person.
 //
 // What store.hpp leaves open is left out (ready_since of a job that is not ready and has no progress row,
-// progress.lease_no of a leased job). A read that fails becomes a line.
+// progress.lease_no of a leased job). A read that fails becomes a line; a page that breaks what store.hpp
+// promises of pages throws std::logic_error.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +34,7 @@ std::vector<std::string> text_of(const Recovered& recovered);
 // "" when they are the same, otherwise the first few lines that only one of them has.
 std::string difference(const std::vector<std::string>& expected, const std::vector<std::string>& found);
 
-// All ready jobs of a lane behind `after`. Checks what a page promises on the way, and aborts the case when
-// it does not hold.
+// All ready jobs of a lane behind `after`.
 std::vector<JobMeta> read_whole_lane(Store* store, const Lane& lane, JobId after, std::size_t page);
 
 }  // namespace jobq
