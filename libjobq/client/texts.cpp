@@ -51,6 +51,9 @@ std::string refusal_text(Code code, std::string_view queue, std::string_view end
       return "another job of the same group was refused, so this one was not stored";
     case Code::shutting_down:
       return fmt::format("the broker at {} is stopping: retry", endpoint);
+    case Code::bad_time:
+      return "delay, run_at or expires_in lies more than ten years ahead, or two of them contradict each "
+             "other";
     case Code::bad_queue_name:
       return fmt::format(
           "'{}' is no name for a queue: 1 to {} of [A-Za-z0-9._-], the first a letter or a digit", queue,
