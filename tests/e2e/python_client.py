@@ -229,7 +229,11 @@ class Worker:
         self.held = {}  # job id -> Delivery
         self.unanswered = []  # OUTCOME elements
         self.connection = Connection(endpoint, timeout)
-        self.register()
+        try:
+            self.register()
+        except BrokerError:
+            self.close()
+            raise
 
     def register(self):
         """(what became of each held job, of each unanswered outcome)"""
