@@ -1,11 +1,18 @@
 """What the tests of the wire share: a broker that answers python_client.py, and shorthands for what nearly every test does."""
 
 import os
+import socket
 import unittest
 
 import python_client as wire
 from processes import Broker, Workspace
 from python_client import BrokerError, Connection, Producer, Unanswered, Worker, job
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class WireBroker(Broker):
@@ -29,6 +36,7 @@ class WireTest(unittest.TestCase):
     """One broker per test class; each test has queues of its own."""
 
     config = ""
+    over_tcp = False
 
     @classmethod
     def setUpClass(cls):
@@ -36,6 +44,8 @@ class WireTest(unittest.TestCase):
         cls.addClassCleanup(cls.space.__exit__)
         config = cls.space.directory / "broker.toml"
         config.write_text(cls.config, encoding="utf-8")
+        if cls.over_tcp:
+            cls.space.endpoint = f"tcp://127.0.0.1:{free_port()}"
         cls.broker = WireBroker(cls.space.directory, cls.space.endpoint, ["--config", config])
         cls.space.processes.append(cls.broker)
         cls.broker.start()
