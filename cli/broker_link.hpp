@@ -18,8 +18,8 @@
 #include <variant>
 #include <vector>
 
-#include "cli/command.hpp"
 #include "cli/document.hpp"
+#include "cli/globals.hpp"
 #include "jobq/status.hpp"
 
 namespace jobq {

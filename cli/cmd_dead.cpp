@@ -82,7 +82,7 @@ int list(const Globals& globals, const DeadOptions& options) {
                {"DIED AGO", Align::right},
                {"REASON", Align::left},
                {"FAILURES", Align::right},
-               {"BODY", Align::right},
+               {"SIZE", Align::right},
                {"LAST ERROR", Align::left}});
   const TimeMs now = wall_now();
   for (const Json& job : jobs) {
@@ -151,9 +151,9 @@ int summarise(const Globals& globals, const DeadOptions& options) {
     table.add({group_digits(static_cast<std::int64_t>(group.count)), group.type.empty() ? "-" : group.type,
                group.reason, since(group.first_died), since(group.last_died), group.example, group.error});
   }
-  fmt::print("{} dead jobs in '{}', by type and error\n\n{}\n",
-             group_digits(static_cast<std::int64_t>(groups.jobs())), options.queue,
-             table.render(stdout_width(), bold_on()));
+  fmt::print("{} dead {} in '{}', by type and error\n\n{}\n",
+             group_digits(static_cast<std::int64_t>(groups.jobs())), groups.jobs() == 1 ? "job" : "jobs",
+             options.queue, table.render(stdout_width(), bold_on()));
   fmt::print(
       "`jobq job show ID` tells one job's story; `jobq dead redrive {} --error TEXT --dry-run` counts what a "
       "redrive "

@@ -58,11 +58,26 @@ int show(const Globals& globals, const JobOptions& options) {
   return kExitOk;
 }
 
+// The engine knows numbers only: the sentence is made here when the broker sent none.
+Status about_job(const Status& status, const std::string& id) {
+  if (!status.text().empty()) return status;
+  if (status.code() == Code::gone) {
+    return {
+        status.code(),
+        fmt::format("job {} has left the broker already; `jobq job show {}` says how, while it is remembered",
+                    id, id)};
+  }
+  if (status.code() == Code::no_such_job) {
+    return {status.code(), fmt::format("there is no job {}, and there never was", id)};
+  }
+  return status;
+}
+
 int cancel(const Globals& globals, const JobOptions& options) {
   if (!check_id(options.id)) return kExitUsage;
   BrokerLink link(globals);
   const Result<Json> answer = link.ask("job.cancel", {{"id", options.id}});
-  if (!answer.ok()) return link.fail(answer.status());
+  if (!answer.ok()) return link.fail(about_job(answer.status(), options.id));
   if (globals.json) {
     print_json(*answer);
   } else if (raw_text_at(object_at(*answer, "job"), "state") == "leased") {

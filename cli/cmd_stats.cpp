@@ -61,6 +61,7 @@ void print_screen(const std::string& text) {
 }
 
 int stats_watch(const Globals& globals, const StatsOptions& options, DurationMs every) {
+  catch_interrupts();
   BrokerLink link(globals);
   const bool screen = stdout_is_terminal() && !globals.json;
   std::string last;  // The last good picture: kept on the screen while the broker is away.

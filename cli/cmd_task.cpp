@@ -1,4 +1,6 @@
 // jobq task ID
+#include <fmt/format.h>
+
 #include <memory>
 #include <string>
 
@@ -21,6 +23,9 @@ void add_task(CLI::App* app, Context* context) {
       catch_interrupts();
       BrokerLink link(context->globals);
       const Result<Json> first = link.ask("task", {{"task", *number}});
+      if (first.code() == Code::bad_argument) {
+        return link.fail({first.code(), fmt::format("task {}: {}", *number, first.status().text())});
+      }
       if (!first.ok()) return link.fail(first.status());
       const Result<Json> end = watch_task(&link, *first);
       return end.ok() ? print_task(context->globals, *end) : link.fail(end.status());

@@ -10,8 +10,8 @@
 
 #include <string>
 
-#include "cli/command.hpp"
 #include "cli/enqueue_options.hpp"
+#include "cli/globals.hpp"
 
 namespace jobq::cli {
 

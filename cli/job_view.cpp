@@ -54,16 +54,22 @@ std::string fields_of(const Json& job, TimeMs now) {
   std::vector<std::pair<std::string, std::string>> rows;
   rows.emplace_back("queue", text_at(job, "queue"));
   if (const std::string type = text_at(job, "type"); !type.empty()) rows.emplace_back("type", type);
-  rows.emplace_back("priority", std::to_string(int_at(job, "priority")));
+  if (const auto priority = maybe_int_at(job, "priority")) {
+    rows.emplace_back("priority", std::to_string(*priority));
+  }
   if (const TimeMs at = time_at(job, "run_at"); at.is_set()) rows.emplace_back("run at", when(at, now));
   if (const TimeMs at = time_at(job, "expires_at"); at.is_set()) rows.emplace_back("expires", when(at, now));
   if (const std::string key = text_at(job, "unique_key"); !key.empty()) rows.emplace_back("unique key", key);
   std::string counts;
-  for (const char* name : {"failures", "crashes", "snoozes", "redrives"}) {
-    if (const auto count = int_at(job, name); count > 0) {
-      counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, name);
-    }
-  }
+  const auto add_count = [&](const char* field, const char* one, const char* many) {
+    const auto count = int_at(job, field);
+    if (count > 0)
+      counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, count == 1 ? one : many);
+  };
+  add_count("failures", "failure", "failures");
+  add_count("crashes", "crash", "crashes");
+  add_count("snoozes", "snooze", "snoozes");
+  add_count("redrives", "redrive", "redrives");
   if (!counts.empty()) rows.emplace_back("counts", counts);
   for (const auto& [name, value] : object_at(job, "headers").items()) {
     rows.emplace_back("header",

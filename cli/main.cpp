@@ -2,14 +2,17 @@
 // (cmd_*.cpp). docs/cli.md describes the commands and their exit codes.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <vector>
 
 #include "cli/command.hpp"
 #include "cli/duration.hpp"
 #include "cli/exit_codes.hpp"
+#include "cli/table.hpp"
 #include "cli/terminal.hpp"
 #include "jobq/version.hpp"
 
@@ -53,24 +56,31 @@ void declare(CLI::App* app, Context* context) {
   set_examples(app, kExamples);
 }
 
-// "jobq enqueue" of the deepest sub-command that was named, for the remedy.
-std::string command_path(const CLI::App& app) {
-  std::string path = app.get_name();
-  const CLI::App* at = &app;
-  while (!at->get_subcommands().empty()) {
-    at = at->get_subcommands().front();
-    path += " " + at->get_name();
+// The deepest sub-command that was named, and "jobq job show" of it, for the remedy.
+const CLI::App* deepest(const CLI::App* app, std::string* path) {
+  *path = app->get_name();
+  while (!app->get_subcommands().empty()) {
+    app = app->get_subcommands().front();
+    *path += " " + app->get_name();
   }
-  return path;
+  return app;
 }
 
 int usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  std::string path;
+  const CLI::App* at = deepest(&app, &path);
   std::string text = error.what();
-  for (char& c : text) {
-    if (c == '\n') c = ' ';
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  const std::vector<std::string> left = app.remaining(true);
+  if (const auto commands = at->get_subcommands([](const CLI::App*) { return true; }); !commands.empty()) {
+    std::vector<std::string> names;
+    for (const CLI::App* command : commands) names.push_back(command->get_name());
+    text = fmt::format("{}; there are: {}",
+                       left.empty() ? fmt::format("`{}` needs a command", path)
+                                    : fmt::format("`{}` knows no '{}'", path, printable(left.front())),
+                       fmt::join(names, ", "));
   }
-  if (text.empty()) text = "the command line is wrong";
-  complain(fmt::format("{}; `{} --help` shows how", text, command_path(app)));
+  complain(fmt::format("{}; `{} --help` shows how", text, path));
   return kExitUsage;
 }
 

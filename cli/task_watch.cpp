@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "cli/command.hpp"
 #include "cli/exit_codes.hpp"
+#include "cli/globals.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/table.hpp"
 #include "cli/terminal.hpp"
@@ -52,6 +52,12 @@ Result<Json> watch_task(BrokerLink* link, Json answer) {
     const ParamValue param =
         number.is_string() ? ParamValue{number.get<std::string>()} : ParamValue{int_at(task, "task")};
     Result<Json> next = link->ask("task", {{"task", param}});
+    if (next.code() == Code::bad_argument) {  // Begun, and not known any more: the broker has restarted.
+      return Status{next.code(),
+                    fmt::format("task {} ended with a restart of the broker ({}); what it did is done, begin "
+                                "it again for the rest",
+                                id, task_text(task))};
+    }
     if (!next.ok()) return next.status();
     answer = *std::move(next);
   }
