@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 
 #include "broker/store/bytes_io.hpp"
 #include "libjobq/base/check.hpp"
@@ -11,7 +12,8 @@ namespace {
 
 enum class RowForm : std::uint8_t { sparse = 0, dense = 1 };
 constexpr std::size_t kBitmapBytes = kRangeJobs / 8;
-constexpr std::size_t kPassedMax = 1024;     // rows noted for removal between two batches
+constexpr std::size_t kPassedMax = 4096;  // rows that refills have walked through and that are not empty yet
+constexpr std::size_t kPassedPerBatch = 16;  // of them, looked at in a batch
 constexpr std::size_t kCleanedPerBatch = 4;  // rows looked at in turn, at least
 constexpr std::size_t kCleanedExtraMax = 64;
 
@@ -38,17 +40,18 @@ void encode_lane_row(const std::vector<std::uint16_t>& offsets, std::string* out
   }
 }
 
-void decode_lane_row(std::string_view row, std::vector<std::uint16_t>* offsets) {
-  offsets->clear();
+void visit_lane_row(std::string_view row, std::uint64_t from,
+                    const std::function<bool(std::uint16_t)>& visit) {
   ByteReader reader(row);
   const auto form = reader.fixed<std::uint8_t>();
   if (form == static_cast<std::uint8_t>(RowForm::sparse)) {
+    int previous = -1;
     while (!reader.done()) {
       const auto offset = reader.fixed<std::uint16_t>();
-      if (offset >= kRangeJobs || (!offsets->empty() && offset <= offsets->back())) {
+      if (offset >= kRangeJobs || int{offset} <= previous)
         throw_damaged("a row of lane_index is out of order");
-      }
-      offsets->push_back(offset);
+      previous = offset;
+      if (offset >= from && !visit(offset)) return;
     }
     return;
   }
@@ -56,13 +59,22 @@ void decode_lane_row(std::string_view row, std::vector<std::uint16_t>* offsets) 
     throw_damaged("a row of lane_index has an unknown form");
   }
   const std::string_view bitmap = reader.rest();
-  for (std::size_t at = 0; at < kBitmapBytes; ++at) {
-    for (auto left = static_cast<std::uint8_t>(bitmap[at]); left != 0;
-         left = static_cast<std::uint8_t>(left & (left - 1))) {
-      offsets->push_back(
-          static_cast<std::uint16_t>(at * 8 + static_cast<std::size_t>(std::countr_zero(left))));
+  for (std::size_t at = from / 8; at < kBitmapBytes; ++at) {
+    auto left = static_cast<std::uint8_t>(bitmap[at]);
+    if (at == from / 8) left = static_cast<std::uint8_t>(left & (0xFFU << (from % 8)));
+    for (; left != 0; left = static_cast<std::uint8_t>(left & (left - 1))) {
+      if (!visit(static_cast<std::uint16_t>(at * 8 + static_cast<std::size_t>(std::countr_zero(left)))))
+        return;
     }
   }
+}
+
+void decode_lane_row(std::string_view row, std::vector<std::uint16_t>* offsets) {
+  offsets->clear();
+  visit_lane_row(row, 0, [&](std::uint16_t offset) {
+    offsets->push_back(offset);
+    return true;
+  });
 }
 
 void LaneIndex::add(const Lane& lane, JobId job) {
@@ -132,30 +144,45 @@ void LaneIndex::advance(Txn* txn, BlockTable* blocks, JobId next_job) {
   indexed_below_ = below;
 }
 
-// Removes a row with nothing ready in it, and shortens one whose first half has gone. Stops at the first
-// ready job, so that a row in use costs next to nothing.
-void LaneIndex::review(Txn* txn, BlockTable* blocks, std::string_view key, JobId next_job) {
+// Removes a row with nothing ready in it, and shortens one whose first half has gone. Stops at the first ready job, so
+// that a row in use costs next to nothing. Returns whether the row stays.
+bool LaneIndex::review(Txn* txn, BlockTable* blocks, std::string_view key, JobId next_job) {
   const auto row = txn->get(Table::lane_index, key);
   const auto at = parse_lane_index_key(key);
-  if (!row || !at) return;
-  decode_lane_row(*row, &offsets_);
+  if (!row || !at) return false;
   const Block* block = nullptr;
-  const auto first = std::ranges::find_if(offsets_, [&](std::uint16_t offset) {
-    return is_ready(*txn, blocks, JobId{at->range * kRangeJobs + offset}, next_job, &block);
+  std::size_t gone = 0;
+  std::optional<std::uint16_t> first;
+  visit_lane_row(*row, 0, [&](std::uint16_t offset) {
+    if (is_ready(*txn, blocks, JobId{at->range * kRangeJobs + offset}, next_job, &block)) {
+      first = offset;
+    } else {
+      ++gone;
+    }
+    return !first;
   });
-  if (first == offsets_.end()) {
+  if (!first) {
     txn->erase(Table::lane_index, key);
     ++rows_removed_;
-  } else if (first - offsets_.begin() > offsets_.end() - first) {
-    offsets_.erase(offsets_.begin(), first);
+    return false;
+  }
+  if (gone == 0) return true;
+  decode_lane_row(*row, &offsets_);
+  if (2 * gone > offsets_.size()) {
+    offsets_.erase(offsets_.begin(), offsets_.begin() + static_cast<std::ptrdiff_t>(gone));
     encode_lane_row(offsets_, &scratch_);
     txn->put(Table::lane_index, key, scratch_);
   }
+  return true;
 }
 
 void LaneIndex::clean(Txn* txn, BlockTable* blocks, JobId next_job) {
-  for (const std::string& key : passed_) review(txn, blocks, key, next_job);
-  passed_.clear();
+  // What a refill has handed out is soon leased: its rows are looked at until then.
+  for (std::size_t left = std::min(passed_.size(), kPassedPerBatch); left > 0; --left) {
+    std::string key = std::move(passed_.front());
+    passed_.pop_front();
+    if (review(txn, blocks, key, next_job)) passed_.push_back(std::move(key));
+  }
 
   // Twice as many as are added, spread over the batches, so that a turn over all of them comes to its end.
   const std::size_t extra = std::min(clean_debt_, kCleanedExtraMax);
@@ -185,21 +212,17 @@ JobId LaneIndex::scan(const Txn& txn, BlockTable* blocks, const Lane& lane, JobI
       if (!at) throw_damaged("table lane_index has a key of another length");
       if (at->lane != lane) break;
       const std::uint64_t base = at->range * kRangeJobs;
-      decode_lane_row(cursor.sound_value(), &offsets_);
-      bool any = false;
-      for (const std::uint16_t offset : offsets_) {
+      std::optional<JobId> refused;
+      visit_lane_row(cursor.sound_value(), from > base ? from - base : 0, [&](std::uint16_t offset) {
         const JobId job{base + offset};
-        if (job.value < from) {
-          any = true;  // not looked at
-          continue;
-        }
-        if (!is_ready(txn, blocks, job, next_job, &block)) continue;
-        any = true;
-        if (!take(job, *block)) return JobId{job.value - 1};
-      }
-      if (!any && passed_.size() < kPassedMax) passed_.emplace_back(cursor.row().key);
+        ++scanned;
+        if (is_ready(txn, blocks, job, next_job, &block) && !take(job, *block)) refused = job;
+        return !refused;
+      });
+      if (refused) return JobId{refused->value - 1};
+      if (passed_.size() == kPassedMax) passed_.pop_front();
+      passed_.emplace_back(cursor.row().key);
       from = base + kRangeJobs;
-      scanned += offsets_.size();
       if (scanned >= scan_max) return JobId{from - 1};
     }
     from = std::max(from, indexed_below_);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -35,6 +36,10 @@ struct LaneHash {
 // bytes, whichever is shorter.
 void encode_lane_row(const std::vector<std::uint16_t>& offsets, std::string* out);
 void decode_lane_row(std::string_view row, std::vector<std::uint16_t>* offsets);
+
+// Calls visit(offset) for those from `from` on, until it returns false.
+void visit_lane_row(std::string_view row, std::uint64_t from,
+                    const std::function<bool(std::uint16_t)>& visit);
 
 class LaneIndex {
  public:
@@ -70,15 +75,15 @@ class LaneIndex {
   void merge_late(Txn* txn);
   void advance(Txn* txn, BlockTable* blocks, JobId next_job);
   void clean(Txn* txn, BlockTable* blocks, JobId next_job);
-  void review(Txn* txn, BlockTable* blocks, std::string_view key, JobId next_job);
+  bool review(Txn* txn, BlockTable* blocks, std::string_view key, JobId next_job);
 
   std::uint64_t indexed_below_ = 0;
   std::unordered_map<Lane, YoungIds, LaneHash> young_;
   Lane last_lane_;
   YoungIds* last_young_ = nullptr;
   std::vector<Late> late_;
-  std::vector<std::string> passed_;  // keys of rows that a scan found empty
-  std::string clean_after_;          // where the turn over all rows stands
+  std::deque<std::string> passed_;  // keys of rows that a scan has walked through: soon empty
+  std::string clean_after_;         // where the turn over all rows stands
   std::uint64_t rows_removed_ = 0;
   std::size_t clean_debt_ = 0;  // rows to look at on top of the steady few, because so many were added
   std::vector<std::uint16_t> offsets_;

@@ -97,16 +97,20 @@ void LmdbStore::erase_progress(Batch* batch, JobId job) {
 
 // The unique key of a job that leaves is free again, or held for a while.
 void LmdbStore::let_go_of_key(Batch* batch, const change::Finish& finish, const Block& block) {
-  const auto record = read_record(batch->txn, block, finish.meta.id);
+  const JobId job = finish.meta.id;
+  const Found found = look_record(batch->txn, block, job);
+  const auto record = found.present ? decode_record(job, found.value) : std::nullopt;
   if (!record || record->unique_key.empty()) return;  // damaged: 'jobq check' finds the key without a job
   const QueueNo queue = finish.meta.lane.queue;
   const auto key = unique_row_key(queue, record->unique_key);
+  const Found stored = batch->txn.look(Table::unique, key);
+  if (!stored.present || stored.damaged) return;
+  UniqueRow row = decode_unique(stored.value);
+  if (row.holder != job) return;  // of a damaged record: not its key
   if (!finish.unique_hold_until.is_set()) {
     batch->txn.erase(Table::unique, key);
     return;
   }
-  const auto stored = batch->txn.get(Table::unique, key);
-  UniqueRow row = stored ? decode_unique(*stored) : UniqueRow{.holder = finish.meta.id};
   row.held_until = finish.unique_hold_until;
   std::string held;
   encode_held_key({.queue = queue, .key = record->unique_key}, &held);

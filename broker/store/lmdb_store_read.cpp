@@ -71,7 +71,12 @@ void LmdbStore::add_progress(const Txn& txn, const Block& block, JobMeta* meta) 
 // the dead where people see it. Skipping it would hide it.
 JobMeta LmdbStore::meta_or_stub(const Txn& txn, const Block& block, JobId job, const Lane& lane) {
   JobMeta meta;
-  if (const auto record = read_record(txn, block, job)) {
+  const Found found = look_record(txn, block, job);
+  const auto record = found.present ? decode_record(job, found.value) : std::nullopt;
+  if (!record || found.damaged) note_damage(job);
+  // What can be read of a damaged one is mostly right: its counters should come out even.
+  const bool plausible = record && (!found.damaged || lane.queue == 0 || record->meta.lane == lane);
+  if (plausible) {
     meta = record->meta;
   } else {
     meta.id = job;

@@ -87,8 +87,9 @@ std::vector<RecoveredLease> LmdbStore::recover_leases(const Txn& txn) {
       const JobId job{block->no * kBlockJobs + bit};
       const LeaseEntry& entry = block->leases[next++];
       const Found found = look_record(txn, *block, job);
-      const auto record = found.present && !found.damaged ? decode_record(job, found.value) : std::nullopt;
+      const auto record = found.present ? decode_record(job, found.value) : std::nullopt;
       if (!record) throw_damaged(fmt::format("job {}: the record of a leased job is damaged", to_text(job)));
+      if (found.damaged) note_damage(job);  // its lane can be read: its worker may still finish it
       RecoveredLease& lease = leases.emplace_back();
       lease.meta = record->meta;
       add_progress(txn, *block, &lease.meta);
@@ -115,9 +116,11 @@ void LmdbStore::recover_young(const Txn& txn) {
       const Block& block = blocks_.load(txn, block_of(job), next_job());
       const bool elsewhere = block.moved.test(bit_of(job)) != (table == Table::moved);
       if (elsewhere || block.finished.test(bit_of(job))) continue;
-      const auto record = decode_record(job, cursor.sound_value());
-      if (!record) throw_damaged(fmt::format("job {}: its record is of an unknown version", to_text(job)));
-      young.push_back({.job = job, .lane = record->meta.lane});
+      // One damaged record must not keep the sound ones from being served. When its lane can still be read, it is
+      // handed out, and its delivery finds the damage; otherwise it waits for 'jobq check'.
+      const auto record = decode_record(job, cursor.row().value);
+      if (record) young.push_back({.job = job, .lane = record->meta.lane});
+      if (!record || cursor.row().damaged) note_damage(job);
     }
   }
   std::ranges::sort(young, {}, &Young::job);

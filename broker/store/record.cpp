@@ -111,6 +111,7 @@ bool apply_field(std::uint8_t tag, std::string_view value, JobRecord* record) {
       record->meta.max_run_ms = reader.get<std::uint32_t>();
       return reader.ok;
     case Tag::unique_key:
+      if (value.size() > limits::kUniqueKeyBytesMax) return false;
       record->unique_key = value;
       record->meta.has_unique_key = true;
       return true;
