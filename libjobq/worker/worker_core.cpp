@@ -135,6 +135,13 @@ void WorkerCore::lose(const LeaseRef& lease) {
   events_.emplace_back(worker_event::Stop{lease, StopReason::lost_lease, true});
 }
 
+// At least one outcome with its longest text fits, however low the operator has set the message size.
+std::size_t WorkerCore::outcome_bytes_max() const {
+  const std::size_t told = link_.broker().message_bytes_max;
+  const std::size_t at_least = 2 * limits::kErrorTextBytesMax;
+  return told == 0 ? kOutcomeBytesPerMessage : std::clamp(told / 2, at_least, kOutcomeBytesPerMessage);
+}
+
 void WorkerCore::send_outcomes(TimeMs now) {
   if (unsent_ == 0) return;
   const auto in_flight = static_cast<std::size_t>(std::count_if(
@@ -147,7 +154,7 @@ void WorkerCore::send_outcomes(TimeMs now) {
     if (unanswered.request_id != 0) continue;
     const JobOutcome& outcome = unanswered.outcome;
     bytes += outcome.text.size() + 64;
-    if (message.outcomes.size() >= kOutcomesPerMessage || bytes > kOutcomeBytesPerMessage) break;
+    if (message.outcomes.size() >= kOutcomesPerMessage || bytes > outcome_bytes_max()) break;
     message.outcomes.push_back({lease, outcome.kind, outcome.text, outcome.delay, outcome.ran_for});
     sent.outcomes.push_back(lease);
   }

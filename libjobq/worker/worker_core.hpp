@@ -191,6 +191,7 @@ class WorkerCore final : public PeerCore {
   void lose(const protocol::LeaseRef& lease);
   void lose_everything();
   void send(protocol::Request body, Sent sent, TimeMs now, std::uint64_t* id = nullptr);
+  [[nodiscard]] std::size_t outcome_bytes_max() const;
   [[nodiscard]] DurationMs heartbeat_every() const { return DurationMs{heartbeat_.ms / 2}; }
 
   Link link_;

@@ -125,7 +125,7 @@ void WorkerCore::send_register(TimeMs now) {
   for (const auto& [lease, unanswered] : outcomes_) {
     const JobOutcome& outcome = unanswered.outcome;
     bytes += outcome.text.size() + 64;
-    if (bytes > kOutcomeBytesPerMessage || message.outcomes.size() >= limits::kJobsPerMessageMax) {
+    if (bytes > outcome_bytes_max() || message.outcomes.size() >= limits::kJobsPerMessageMax) {
       // It follows in a message of its own; until then the job is claimed, so that it is not handed back.
       sent.leases.push_back(lease);
       continue;

@@ -417,3 +417,41 @@ TEST_CASE_FIXTURE(Fixture, "a broker that is silent on a connection that is up g
   core.tick(TimeMs{3500} + WorkerCore::kAnswerTimeout);
   CHECK(core.link().take_reconnect());
 }
+
+TEST_CASE_FIXTURE(Fixture, "more outcomes than one message holds: the rest is claimed at first, then sent") {
+  start(TimeMs{1000});
+  constexpr std::uint64_t kMany = 1200;
+  for (std::uint64_t i = 0; i < kMany; ++i) deliver({JobId{100 + i}, 1}, TimeMs{1100});
+  core.disconnected(TimeMs{1200});
+  for (std::uint64_t i = 0; i < kMany; ++i) {
+    core.finish({{JobId{100 + i}, 1}, OutcomeKind::nack, std::string(5000, 'e'), {}, {}}, TimeMs{1300});
+  }
+  greet(core, TimeMs{2000});
+  const auto sent = tick_sent(TimeMs{2000});
+  REQUIRE(sent.size() == 1);
+  const auto& request = sent[0].as<protocol::Register>();
+  CHECK(request.outcomes[0].text.size() == limits::kErrorTextBytesMax);
+  CHECK(request.outcomes.size() < kMany);
+  CHECK(request.outcomes.size() + request.held.size() == kMany);
+
+  protocol::Registered reply;
+  reply.session = SessionNo{77};
+  reply.resumed = true;
+  reply.held.assign(request.held.size(), ClaimResult::owned);
+  reply.outcomes.assign(request.outcomes.size(), ClaimResult::settled);
+  answer(core, sent[0].message.request_id, reply, TimeMs{2001});
+  const std::size_t left = request.held.size();
+  CHECK(core.unanswered() == left);
+  std::size_t answered = 0;
+  for (TimeMs now{2002}; answered < left && now < TimeMs{2020}; now = now + DurationMs{1}) {
+    for (const Sent& more : tick(now)) {
+      const auto& message = more.as<protocol::Outcomes>();
+      answered += message.outcomes.size();
+      answer(core, more.message.request_id,
+             protocol::OutcomesReply{std::vector<ClaimResult>(message.outcomes.size(), ClaimResult::settled)},
+             now);
+    }
+  }
+  CHECK(answered == left);
+  CHECK(core.unanswered() == 0);
+}

@@ -1,8 +1,10 @@
 #include "tests/client/e2e/broker_process.hpp"
 
+#include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,11 +34,30 @@ bool eventually(const std::function<bool()>& condition, std::chrono::millisecond
   return true;
 }
 
-BrokerProcess::BrokerProcess(std::vector<std::string> arguments) : arguments_(std::move(arguments)) {
+namespace {
+
+// A port that is free now: bound and let go.
+int free_port() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  REQUIRE(fd >= 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  REQUIRE(::bind(fd, reinterpret_cast<const sockaddr*>(&address), size) == 0);
+  REQUIRE(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  ::close(fd);
+  return ntohs(address.sin_port);
+}
+
+}  // namespace
+
+BrokerProcess::BrokerProcess(Transport transport) {
   std::string pattern = (std::filesystem::temp_directory_path() / "jobq-client-e2e.XXXXXX").string();
   REQUIRE(::mkdtemp(pattern.data()) != nullptr);
   directory_ = pattern;
-  endpoint_ = "ipc://" + directory_ + "/broker";
+  endpoint_ = transport == Transport::ipc ? "ipc://" + directory_ + "/broker"
+                                          : "tcp://127.0.0.1:" + std::to_string(free_port());
 }
 
 BrokerProcess::~BrokerProcess() {
@@ -52,7 +73,6 @@ void BrokerProcess::start() {
   const char* program = std::getenv("JOBQ_BROKER");
   REQUIRE_MESSAGE(program != nullptr, "JOBQ_BROKER is not set: run the test with `meson test`");
   std::vector<std::string> words = {program, "--data", directory_ + "/data", "--listen", endpoint_};
-  words.insert(words.end(), arguments_.begin(), arguments_.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

@@ -23,7 +23,8 @@ bool eventually(const std::function<bool()>& condition,
 
 class BrokerProcess {
  public:
-  explicit BrokerProcess(std::vector<std::string> arguments = {});
+  enum class Transport : std::uint8_t { ipc, tcp };
+  explicit BrokerProcess(Transport transport = Transport::ipc);
   ~BrokerProcess();
   BrokerProcess(const BrokerProcess&) = delete;
   BrokerProcess& operator=(const BrokerProcess&) = delete;
@@ -40,7 +41,6 @@ class BrokerProcess {
 
   std::string directory_;
   std::string endpoint_;
-  std::vector<std::string> arguments_;
   pid_t pid_ = -1;
 };
 

@@ -168,7 +168,7 @@ TEST_CASE("a client that is destroyed completes everything") {
 }
 
 TEST_CASE("kill -9 and restart in the middle: no error to anyone, no job twice") {
-  BrokerProcess broker;
+  BrokerProcess broker{BrokerProcess::Transport::tcp};
   broker.start();
   Client client{broker.endpoint(), {.timeout = patient(60s)}};
   std::atomic<bool> stop{false};

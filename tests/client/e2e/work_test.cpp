@@ -226,6 +226,13 @@ TEST_CASE_FIXTURE(Fixture,
     REQUIRE(eventually([&] { return queue_row(*producer, "q").leased == 1 && worker->registered(); }));
     go_on.set_value();
   }
+  SUBCASE("the broker is frozen for longer than connections live, not killed") {
+    broker.freeze();
+    REQUIRE(eventually([&] { return !worker->registered(); }));
+    broker.thaw();
+    REQUIRE(eventually([&] { return worker->registered(); }));
+    go_on.set_value();
+  }
   CHECK(all_acked(1));
   CHECK(runs == 1);
   CHECK(worker.finish().unanswered == 0);
