@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -98,6 +99,7 @@ class LmdbStore final : public Store {
   // ---- whole store (lmdb_store.cpp, lmdb_store_recover.cpp) ----
   void renew_identity_of_a_copy();
   void finish_batch(Batch* batch, const Mark& mark);
+  void stop_backup_that_holds_back_too_much();
   Status fail_for_good(const StoreError& error);
   std::uint64_t batch_bytes(std::span<const Change> changes) const;
   std::vector<RecoveredProducer> recover_producers(const Txn& txn) const;
@@ -122,6 +124,11 @@ class LmdbStore final : public Store {
   std::uint64_t free_pages_counted_at_ = 0;  // health_.commits when free_bytes was counted
   std::int64_t free_pages_counted_ms_ = 0;
   std::int64_t readers_checked_ms_ = 0;
+  // A backup under way in another thread: its file, and how long the data file may become meanwhile.
+  std::mutex backup_mutex_;
+  int backup_fd_ = -1;
+  std::uint64_t backup_end_max_ = 0;
+  bool backup_stopped_ = false;
   std::string row_, body_;
 };
 

@@ -1,12 +1,15 @@
 // What happens at the ends of the store: a full map, a failed batch, damaged records, a busy directory.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "broker/store/check_store.hpp"
@@ -290,6 +293,38 @@ TEST_CASE("the checker leaves a store alone that a broker has open") {
   const Checked busy = check(tested.path());
   CHECK(busy.problem == StoreProblem::already_open);
   CHECK(busy.status.text().find(std::to_string(getpid())) != std::string::npos);
+}
+
+TEST_CASE("a backup that lets the store grow too much is given up") {
+  LmdbOptions options = LmdbUnderTest::small_options();
+  options.backup_growth_bytes_max = std::uint64_t{1} << 20;
+  LmdbUnderTest tested(options);
+  LegalBatches batches;
+  const QueueNo queue = batches.add_queue("mail");
+  const NewJob large{.body = std::string(10'000, 'b')};
+  for (int i = 0; i < 300; ++i) batches.enqueue({.queue = queue, .priority = 5}, large);
+  submit(&tested.store(), batches.take());
+  // The copy goes into a pipe that nobody empties for a while.
+  const TemporaryDirectory elsewhere;
+  const std::string file = elsewhere.path() + "/backup.mdb";
+  REQUIRE(mkfifo((file + ".part").c_str(), 0600) == 0);
+  Status made;
+  std::thread copier([&] { made = tested.store().backup(file); });
+  const lmdb::Fd pipe(open((file + ".part").c_str(), O_RDONLY | O_CLOEXEC));
+  REQUIRE(pipe.open());
+  std::string piece(4096, ' ');
+  REQUIRE(read(pipe.get(), piece.data(), piece.size()) > 0);  // it has begun
+  CHECK(tested.store().backup(elsewhere.path() + "/second.mdb").code() == Code::wrong_state);
+  for (int i = 0; i < 300; ++i) batches.enqueue({.queue = queue, .priority = 5}, large);
+  submit(&tested.store(), batches.take());
+  while (read(pipe.get(), piece.data(), piece.size()) > 0) {
+  }
+  copier.join();
+  CHECK(made.code() == Code::store_full);
+  CHECK(made.text().find("given up") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(file));
+  CHECK_FALSE(std::filesystem::exists(file + ".part"));
+  submit(&tested.store(), batches.take());
 }
 
 TEST_CASE("a backup made while serving is a whole store") {
