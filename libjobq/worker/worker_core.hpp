@@ -84,6 +84,12 @@ struct Extended {
   protocol::LeaseRef lease;
   TimeMs owned_until{};
 };
+// The broker has answered an outcome: settled, or why it was refused.
+struct Settled {
+  protocol::LeaseRef lease;
+  protocol::OutcomeKind kind = protocol::OutcomeKind::ack;
+  protocol::ClaimResult result = protocol::ClaimResult::settled;
+};
 struct Registered {
   SessionNo session;
   bool resumed = false;
@@ -97,8 +103,9 @@ struct Note {
   std::string text;
 };
 }  // namespace worker_event
-using WorkerEvent = std::variant<worker_event::Run, worker_event::Stop, worker_event::Extended,
-                                 worker_event::Registered, worker_event::Refused, worker_event::Note>;
+using WorkerEvent =
+    std::variant<worker_event::Run, worker_event::Stop, worker_event::Extended, worker_event::Settled,
+                 worker_event::Registered, worker_event::Refused, worker_event::Note>;
 
 class WorkerCore final : public PeerCore {
  public:

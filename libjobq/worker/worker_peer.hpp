@@ -62,6 +62,7 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
   void take(worker_event::Run event, TimeMs now);
   void take(const worker_event::Stop& event, TimeMs now);
   void take(const worker_event::Extended& event, TimeMs now);
+  void take(const worker_event::Settled& /*event*/, TimeMs /*now*/) {}  // nobody waits for it
   void take(const worker_event::Registered& event, TimeMs now);
   void take(const worker_event::Refused& event, TimeMs now);
   void take(const worker_event::Note& event, TimeMs now);

@@ -186,6 +186,7 @@ void WorkerCore::on_settled(const std::vector<ClaimResult>& results, const Sent&
       events_.emplace_back(worker_event::Note{fmt::format(
           "job {}: its outcome came too late, the lease was another's", to_text(sent.outcomes[i].job))});
     }
+    events_.emplace_back(worker_event::Settled{found->first, found->second.outcome.kind, results[i]});
     outcomes_.erase(found);
   }
 }
