@@ -82,9 +82,9 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
       ++queue->counters.duplicate_total;
       touch(queue);
       result.outcome = protocol::EnqueueOutcome::duplicate;
-      result.id = in_turn ? made->second : fact->holder;
-      result.state = in_turn ? JobState::ready : fact->state;
-      result.body_differs = !in_turn && fact->body_hash != hash64(job.body);
+      result.id = in_turn ? made->second.job : fact->holder;
+      result.state = in_turn ? made->second.state : fact->state;
+      result.body_differs = (in_turn ? made->second.body_hash : fact->body_hash) != hash64(job.body);
       return result;
     }
   }
@@ -108,7 +108,12 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
   ++queue->counters.enqueued_total;
   queue->counters.bytes += meta.bytes;
   touch(queue);
-  if (meta.has_unique_key) keys_made.emplace(std::pair{queue->number, std::string{job.unique_key}}, meta.id);
+  result.id = meta.id;
+  result.state = meta.due.is_set() ? JobState::scheduled : JobState::ready;
+  if (meta.has_unique_key) {
+    keys_made.emplace(std::pair{queue->number, std::string{job.unique_key}},
+                      KeyMade{meta.id, result.state, hash64(job.body)});
+  }
   out->changes.emplace_back(change::Enqueue{meta, job.headers, job.body, job.unique_key});
   if (meta.due.is_set()) {
     enter_scheduled(meta);
@@ -119,8 +124,6 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
     engine_timers.insert({Clock::engine, meta.expires_at, meta.id, TimerKind::expiry}, meta,
                          limits.timer_window);
   }
-  result.id = meta.id;
-  result.state = meta.due.is_set() ? JobState::scheduled : JobState::ready;
   return result;
 }
 

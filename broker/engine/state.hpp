@@ -78,7 +78,12 @@ struct Engine::State {
   std::vector<JobId> touched_jobs;  // whose facts from the store are out of date in this turn
   std::unordered_set<JobId> touched_set;
   std::size_t touched_in_set = 0;
-  std::map<std::pair<QueueNo, std::string>, JobId> keys_made;  // unique keys taken in this turn
+  struct KeyMade {
+    JobId job;
+    JobState state;
+    std::uint64_t body_hash;
+  };
+  std::map<std::pair<QueueNo, std::string>, KeyMade> keys_made;  // unique keys taken in this turn
   std::map<ProducerId, change::PutProducer> producer_puts;
   std::map<SessionNo, std::vector<protocol::LeaseRef>> revoked;
   std::unordered_map<JobId, LeaseNo>
