@@ -62,8 +62,8 @@ Status Server::turn(DurationMs wait_at_most) {
   begin_turn();
   transport_->wait(time_to_wait(wait_at_most));
   now_ = clock_->read();  // the turn's only time
-  check_admission();
   gather();
+  check_admission();
   if (Status applied = apply_all(); !applied.ok()) return applied;
   engine_->tick(now_, &out_);
   if (Status committed = commit(); !committed.ok()) return committed;
@@ -134,7 +134,8 @@ std::optional<Command> Server::understand(PeerId peer, std::string_view frame) {
   }
   if (const auto right = right_for(request->body); right && !principal_.may(*right)) {
     refuse(peer, request_id,
-           {Code::forbidden, fmt::format("{} may not do this: it needs the right to {}", principal_.name, to_string(*right))});
+           {Code::forbidden,
+            fmt::format("{} may not do this: it needs the right to {}", principal_.name, to_string(*right))});
     return std::nullopt;
   }
   Command command{peer, request_id, {}};
@@ -363,8 +364,13 @@ Status Server::do_read(const Read& wanted) {
 
 // Enqueues are refused while there is still room for acks, retries and deletes, which need free pages as well.
 void Server::check_admission() {
-  if (admission_checked_.is_set() && now_.engine - admission_checked_ < kAdmissionEvery) return;
+  // By time, and by what has come in: a fast producer must not use up the reserve between two looks.
+  bytes_since_check_ += bytes_gathered_;
+  const bool due = !admission_checked_.is_set() || now_.engine - admission_checked_ >= kAdmissionEvery ||
+                   bytes_since_check_ > config_.store_min_free_bytes / 8;
+  if (!due) return;
   admission_checked_ = now_.engine;
+  bytes_since_check_ = 0;
   const StoreHealth health = store_->health();
   Admission admission;
   if (health.used_bytes > health.map_bytes / 100 * config_.store_full_percent) {
