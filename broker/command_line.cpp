@@ -20,6 +20,7 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine* line) {
                  "tcp://127.0.0.1:7710)")
       ->type_name("ENDPOINT")
       ->take_all()
+      ->check([](const std::string& endpoint) { return check_endpoint(endpoint).text(); }, "")
       ->expected(1);
   app.add_option("--config", line->config_file, "settings file (TOML); flags win over it")->type_name("FILE");
   app.add_flag("--check-config", line->check_config, "say whether the settings are right, and end");

@@ -227,6 +227,23 @@ Status read_config_file(const std::string& path, Config* config) {
   return read_config_text(text, path, config);
 }
 
+Status check_endpoint(std::string_view endpoint) {
+  const auto wrong = [endpoint] {
+    return Status{Code::bad_argument,
+                  fmt::format("'{}' is not an endpoint; write tcp://HOST:PORT or ipc://PATH", endpoint)};
+  };
+  constexpr std::string_view kTcp = "tcp://", kIpc = "ipc://";
+  if (endpoint.starts_with(kIpc)) return endpoint.size() > kIpc.size() ? Status{} : wrong();
+  const std::size_t colon = endpoint.rfind(':');
+  if (!endpoint.starts_with(kTcp) || colon <= kTcp.size()) return wrong();
+  const std::string_view port = endpoint.substr(colon + 1);
+  if (port == "*") return {};
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (error != std::errc{} || end != port.data() + port.size() || number > 65'535) return wrong();
+  return {};
+}
+
 Status validate(const Config& config) {
   const auto broken = [](std::string text) { return Status{Code::bad_argument, std::move(text)}; };
   if (config.data.empty()) return broken("data must name a directory");
@@ -235,10 +252,7 @@ Status validate(const Config& config) {
     return broken("listen names the same endpoint twice");
   }
   for (const std::string& endpoint : config.listen) {
-    if (!endpoint.starts_with("tcp://") && !endpoint.starts_with("ipc://")) {
-      return broken(
-          fmt::format("listen: '{}' is not an endpoint; write tcp://HOST:PORT or ipc://PATH", endpoint));
-    }
+    if (Status right = check_endpoint(endpoint); !right.ok()) return broken("listen: " + right.text());
   }
   const std::set<std::string> levels{"debug", "info", "warning", "error"};
   if (!levels.contains(config.log_level)) {

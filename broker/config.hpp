@@ -62,6 +62,8 @@ std::string config_value_text(const Config& config, std::string_view key);
 // the text names the file and the line. *config is unchanged then.
 Status read_config_text(std::string_view toml, const std::string& name, Config* config);
 Status read_config_file(const std::string& path, Config* config);
+// Whether it is tcp://HOST:PORT or ipc://PATH; the text says what is wrong with it.
+Status check_endpoint(std::string_view endpoint);
 // The first broken relation between settings.
 Status validate(const Config& config);
 // forbidden: an endpoint that other machines can reach.

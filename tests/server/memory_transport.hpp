@@ -1,0 +1,48 @@
+// A transport in memory: what peers send is put in, what they are sent can be looked at, connections can break and sends
+// fail. wait() never waits. Not thread-safe.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "broker/net/transport.hpp"
+
+namespace jobq {
+
+class MemoryTransport final : public Transport {
+ public:
+  void put(PeerId from, std::string frame) {
+    incoming_.push_back({TransportEventKind::message, from, std::move(frame)});
+  }
+  void put_refused(PeerId from) { incoming_.push_back({TransportEventKind::refused, from, {}}); }
+  void lose(PeerId peer) { incoming_.push_back({TransportEventKind::lost, peer, {}}); }
+  // Sends to it fail from now on.
+  void break_sends_to(PeerId peer) { broken_.insert(peer.value); }
+  // What was sent to the peer since the last call.
+  std::vector<std::string> take_sent(PeerId to) { return std::exchange(sent_[to.value], {}); }
+  [[nodiscard]] std::size_t waiting() const { return incoming_.size(); }
+  [[nodiscard]] std::optional<DurationMs> last_wait() const { return last_wait_; }
+
+  void wait(std::optional<DurationMs> span) override;
+  bool next(TransportEvent* event) override;
+  bool send(PeerId to, std::string_view message) override;
+  void watch(int) override {}
+  [[nodiscard]] std::vector<std::string> endpoints() const override { return {"memory"}; }
+  [[nodiscard]] TransportStats stats() const override { return {}; }
+
+ private:
+  struct Incoming {
+    TransportEventKind kind;
+    PeerId peer;
+    std::string bytes;
+  };
+  std::deque<Incoming> incoming_, taken_;
+  std::map<std::uint64_t, std::vector<std::string>> sent_;
+  std::unordered_set<std::uint64_t> broken_;
+  std::optional<DurationMs> last_wait_;
+};
+
+}  // namespace jobq
