@@ -98,6 +98,7 @@ class LineSender {
   void print_front();
   void print_line(std::uint64_t number, const EnqueueResult& result);
   void show_progress();
+  void note_outage();
   int finish();
   OpenLine& line(std::uint64_t number) { return open_[number - first_]; }
   [[nodiscard]] bool more() const { return !eof_ || !reader_.empty(); }
@@ -124,6 +125,8 @@ class LineSender {
   std::uint64_t created_ = 0, duplicates_ = 0, refused_ = 0, unknown_ = 0;
   std::optional<std::pair<std::uint64_t, Status>> fatal_;  // the line that ended the reading
   std::optional<Clock::time_point> interrupted_at_;
+  std::optional<Clock::time_point> away_since_;
+  bool outage_noted_ = false;
   Clock::time_point started_ = Clock::now();
   Progress progress_;
 };
@@ -137,6 +140,7 @@ int LineSender::run(int fd) {
     fill_window();
     print_front();
     show_progress();
+    note_outage();
     if (interrupted() && !interrupted_at_) interrupted_at_ = Clock::now();
     if (interrupted_at_ && Clock::now() - *interrupted_at_ > kAfterInterrupt) break;
   }
@@ -286,6 +290,21 @@ void LineSender::show_progress() {
   progress_.show(text);
 }
 
+// Where nobody sees the progress line, a log should say why nothing happens: once for each outage.
+void LineSender::note_outage() {
+  if (open_.empty() || link_.client()->connected()) {
+    away_since_.reset();
+  } else if (!away_since_) {
+    away_since_ = Clock::now();
+    outage_noted_ = false;
+  } else if (!outage_noted_ && !progress_.on() &&
+             Clock::now() - *away_since_ > milliseconds{kDefaultTimeout.ms}) {
+    outage_noted_ = true;
+    complain(fmt::format("no broker at {}; {} lines wait for it (nothing is lost)", link_.endpoint(),
+                         group_digits(static_cast<std::int64_t>(open_.size()))));
+  }
+}
+
 int LineSender::finish() {
   progress_.clear();
   const std::uint64_t open = open_.size();
@@ -318,6 +337,11 @@ int LineSender::finish() {
 
 int enqueue_lines(const Globals& globals, const std::string& queue, const EnqueueOptions& options, int fd) {
   catch_interrupts();
+  // An outage later is waited for; but where no broker ever was, ten minutes of silence help nobody.
+  BrokerLink probe(globals);
+  const Result<Json> there = probe.ask("ping");
+  if (there.code() == Code::unreachable || there.code() == Code::bad_endpoint)
+    return probe.fail(there.status());
   LineSender sender(globals, queue, options);
   return sender.run(fd);
 }
