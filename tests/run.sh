@@ -87,7 +87,11 @@ run_tests() {
 }
 
 check_format() {
-  git ls-files -z '*.cpp' '*.hpp' | xargs -0 clang-format-16 --dry-run -Werror
+  local sources
+  # safe.directory: CI may run as root in a clone that belongs to somebody else.
+  mapfile -d '' sources < <(git -c safe.directory="$root" ls-files -z '*.cpp' '*.hpp')
+  [ ${#sources[@]} -gt 0 ] || { echo "git lists no sources"; return 1; }
+  clang-format-16 --dry-run -Werror "${sources[@]}"
 }
 
 finish() {
