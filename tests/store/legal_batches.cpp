@@ -300,7 +300,7 @@ void LegalBatches::redrive(JobId id) {
   enter(job, JobState::ready);
 }
 
-void LegalBatches::release_unique(const TimerKey& timer) {
+void LegalBatches::release_unique(TimerKey timer) {
   keys_held_.erase(holds_.at(timer));
   holds_.erase(timer);
   batch_.changes.emplace_back(change::ReleaseUnique{timer});

@@ -82,7 +82,7 @@ class LegalBatches {
   void reschedule(JobId job, TimeMs due, Clock clock);
   void due(JobId job);
   void redrive(JobId job);
-  void release_unique(const TimerKey& timer);
+  void release_unique(TimerKey timer);  // a copy: the caller may name it by the entry that goes
   void answer(const ProducerId& producer, std::uint64_t sequence, std::uint64_t lowest_open,
               std::vector<protocol::EnqueueResult> results = {});
   void forget(const ProducerId& producer);
