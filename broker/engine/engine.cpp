@@ -150,7 +150,7 @@ bool Engine::State::apply(const Command& command, const Facts& facts) {
       return state.heartbeat(command, request), true;
     }
     bool operator()(const protocol::Register& request) const {
-      return state.register_worker(command, request), true;
+      return state.register_worker(command, request, facts);
     }
     bool operator()(const protocol::Goodbye&) const { return state.goodbye(command), true; }
     bool operator()(const protocol::Hello&) const { return true; }  // The server has answered it.
@@ -275,6 +275,11 @@ void Engine::start(const Now& now, Output* out) {
 void Engine::lookups(const Command& command, Lookups* lookups) const {
   if (const auto* cancel = std::get_if<command::CancelJob>(&command.body)) {
     lookups->jobs.push_back(cancel->job);
+    return;
+  }
+  if (const auto* worker = std::get_if<protocol::Register>(&command.body)) {
+    for (const protocol::Outcome& outcome : worker->outcomes) lookups->jobs.push_back(outcome.lease.job);
+    for (const protocol::LeaseRef& ref : worker->held) lookups->jobs.push_back(ref.job);
     return;
   }
   const auto* enqueue = std::get_if<protocol::Enqueue>(&command.body);

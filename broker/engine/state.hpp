@@ -135,7 +135,12 @@ struct Engine::State {
   void forget_old_producers();
 
   // working.cpp
-  void register_worker(const Command& command, const protocol::Register& request);
+  [[nodiscard]] bool register_worker(const Command& command, const protocol::Register& request,
+                                     const Facts& facts);
+  [[nodiscard]] Status check_registration(const protocol::Register& request) const;
+  void admit_worker(const Command& command, const protocol::Register& request, const Facts& facts);
+  [[nodiscard]] protocol::ClaimResult if_gone(protocol::ClaimResult result, const JobFact& fact,
+                                              JobId job) const;
   void subscribe(Session* session, const protocol::Register& request);
   void unsubscribe(Session* session);
   protocol::ClaimResult claim(Session* session, const protocol::LeaseRef& ref);

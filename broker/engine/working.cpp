@@ -74,34 +74,62 @@ void Engine::State::subscribe(Session* session, const protocol::Register& reques
   }
 }
 
-void Engine::State::register_worker(const Command& command, const protocol::Register& request) {
+// After a restart the finished jobs are forgotten; the store still knows that they are not there any more.
+ClaimResult Engine::State::if_gone(ClaimResult result, const JobFact& fact, JobId job) const {
+  return result == ClaimResult::stale && !fact.known && job < mark.next_job ? ClaimResult::gone : result;
+}
+
+bool Engine::State::register_worker(const Command& command, const protocol::Register& request,
+                                    const Facts& facts) {
+  for (const protocol::Outcome& outcome : request.outcomes) {
+    if (touched(outcome.lease.job)) return false;
+  }
+  for (const protocol::LeaseRef& ref : request.held) {
+    if (touched(ref.job)) return false;
+  }
+  JOBQ_CHECK(facts.jobs.size() == request.outcomes.size() + request.held.size(), "{} facts",
+             facts.jobs.size());
+  if (const Status status = check_registration(request); !status.ok()) {
+    refuse(command, status.code(), status.text());
+  } else {
+    admit_worker(command, request, facts);
+  }
+  return true;
+}
+
+// Whether the request can be granted at all.
+Status Engine::State::check_registration(const protocol::Register& request) const {
   std::size_t new_queues = 0;
   for (const protocol::WeightedQueue& wanted : request.queues) {
     if (!protocol::is_queue_name(wanted.name)) {
-      return refuse(command, Code::bad_queue_name, fmt::format("'{}' is no name for a queue", wanted.name));
+      return Status(Code::bad_queue_name, fmt::format("'{}' is no name for a queue", wanted.name));
     }
     if (queues.find(wanted.name) != nullptr) continue;
     ++new_queues;
     if (!limits.auto_create) {
-      return refuse(command, Code::no_such_queue,
+      return Status(Code::no_such_queue,
                     fmt::format("no queue is called '{}', and auto_create is off", wanted.name));
     }
   }
-  if (request.queues.empty())
-    return refuse(command, Code::bad_argument, "a worker serves at least one queue");
+  if (request.queues.empty()) return Status(Code::bad_argument, "a worker serves at least one queue");
   if (queues.size() + new_queues > limits.queues_max) {
-    return refuse(command, Code::too_many_queues, fmt::format("there are {} queues already", queues.size()));
+    return Status(Code::too_many_queues, fmt::format("there are {} queues already", queues.size()));
   }
   std::size_t new_types = 0;
   for (const std::string_view type : request.types) {
     if (!protocol::is_type(type))
-      return refuse(command, Code::bad_type, fmt::format("'{}' is no name for a type", type));
+      return Status(Code::bad_type, fmt::format("'{}' is no name for a type", type));
     if (!type.empty() && !type_numbers.contains(type)) ++new_types;
   }
   if (types.size() + new_types > limits.types_max) {
-    return refuse(command, Code::too_many_types, fmt::format("there are {} types already", types.size()));
+    return Status(Code::too_many_types, fmt::format("there are {} types already", types.size()));
   }
 
+  return {};
+}
+
+void Engine::State::admit_worker(const Command& command, const protocol::Register& request,
+                                 const Facts& facts) {
   const bool knows = request.session.is_set() && request.session < mark.next_session &&
                      same_secret(request.secret, session_secret(request.session));
   const SessionNo number = knows ? request.session : mark.next_session;
@@ -123,11 +151,13 @@ void Engine::State::register_worker(const Command& command, const protocol::Regi
   registered.secret = session_secret(number);
   registered.resumed = knows;
   registered.heartbeat_ms = static_cast<std::uint32_t>(limits.heartbeat_ms);
-  for (const protocol::Outcome& outcome : request.outcomes)
-    registered.outcomes.push_back(settle(session, outcome));
+  auto fact = facts.jobs.begin();
+  for (const protocol::Outcome& outcome : request.outcomes) {
+    registered.outcomes.push_back(if_gone(settle(session, outcome), *fact++, outcome.lease.job));
+  }
   std::set<JobId> claimed;
   for (const protocol::LeaseRef& ref : request.held) {
-    registered.held.push_back(claim(session, ref));
+    registered.held.push_back(if_gone(claim(session, ref), *fact++, ref.job));
     if (registered.held.back() == ClaimResult::owned) claimed.insert(ref.job);
   }
   // What the broker thinks it holds and it does not claim never arrived: back, uncounted.
