@@ -113,7 +113,7 @@ void prepare_directory(const std::string& directory, bool allow_network_fs) {
   if (!std::filesystem::exists(path, error)) {
     if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
     if (mkdir(directory.c_str(), kDirectoryMode) != 0 && errno != EEXIST) {
-      fail(errno, fmt::format("cannot make the directory {}", directory));
+      fail(errno, fmt::format("cannot make the directory {} (choose another with --data)", directory));
     }
     if (path.has_parent_path()) sync_directory(path.parent_path());
   }

@@ -16,17 +16,22 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "examples" / "quickstart.sh"
 
 
+def uses(process, directory):
+    """Whether it names the directory on its command line or has a file of it open (every one has its log there)."""
+    if directory in (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"):
+        return True
+    return any(os.readlink(descriptor).startswith(directory) for descriptor in (process / "fd").iterdir())
+
+
 def processes_using(directory):
-    """Command lines that name the directory."""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
+                if uses(entry, directory):
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            except OSError:  # it has ended meanwhile
                 continue
-            if directory in line:
-                found.append(line)
     return found
 
 
