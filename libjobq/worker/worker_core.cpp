@@ -163,6 +163,7 @@ void WorkerCore::send_outcomes(TimeMs now) {
 
 // Proof of life, with the extensions that are due soon; also says that the credit has changed.
 void WorkerCore::send_heartbeat(TimeMs now) {
+  if (drain_ && drain_->goodbye_id != 0) return;  // It has left: there is no session to keep alive.
   bool due = credit_changed_ || last_sent_ + heartbeat_every() <= now;
   for (const auto& [lease, held] : held_) due = due || (held.extend_at.is_set() && held.extend_at <= now);
   if (!due) return;

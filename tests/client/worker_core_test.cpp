@@ -382,6 +382,15 @@ TEST_CASE_FIXTURE(Fixture, "a drain with everything answered ends with a goodbye
   CHECK(core.handed_back() == 0);
 }
 
+TEST_CASE_FIXTURE(Fixture, "an idle worker that drains says goodbye and nothing after it") {
+  start(TimeMs{1000});
+  core.drain(TimeMs{2000}, TimeMs{12'000}, DurationMs{3000});
+  const auto sent = tick(TimeMs{2000});
+  REQUIRE(sent.size() == 1);  // A heartbeat behind it would be answered unknown_session.
+  sent[0].as<protocol::Goodbye>();
+  CHECK(tick(TimeMs{8000}).empty());
+}
+
 TEST_CASE_FIXTURE(Fixture, "a drain at once hands everything back now") {
   start(TimeMs{1000});
   deliver(kOne, TimeMs{1100});
