@@ -34,7 +34,7 @@ struct Config {
   std::uint64_t jobs_per_turn = 5'000;
   std::uint64_t bytes_per_turn = std::uint64_t{16} << 20;
 
-  std::uint64_t store_max_bytes = std::uint64_t{1} << 40;
+  std::uint64_t store_max_bytes = std::uint64_t{1} << 38;
   std::uint64_t store_full_percent = 85;
   std::uint64_t store_min_free_bytes = std::uint64_t{256} << 20;
   bool store_preallocate = true;

@@ -38,7 +38,7 @@ struct LmdbOptions {
 
   // What the data may grow to. Only address space is taken. Admission should stop enqueues at about 85 % of
   // it: acks and deletes need free pages as well.
-  std::uint64_t map_bytes = std::uint64_t{1} << 40;
+  std::uint64_t map_bytes = std::uint64_t{1} << 38;
 
   // The file is grown ahead of its use in steps, so that a full disk is met while growing, when one step is
   // still left for acks, and not in a commit. Switched off by itself on file systems that cannot.
