@@ -128,7 +128,7 @@ fi
 # libzmq is not instrumented: without the option, its own hand-overs between threads are reported as races.
 if stage "build (clang++-16, TSan)" build_suite threads build-tsan clang++-16 \
     -Db_sanitize=thread -Db_lundef=false -Dcpp_args=-gline-tables-only; then
-  export TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1
+  export TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1:suppressions=$root/tests/tsan.supp
   JOBQ_TEST_PATIENCE=10 run_tests "threaded tests under TSan" build-tsan --suite threads --timeout-multiplier 10
 fi
 finish

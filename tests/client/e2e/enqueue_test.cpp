@@ -124,7 +124,7 @@ TEST_CASE("no broker: every form ends at its deadline, unreachable and not unkno
     CHECK(result.code() == Code::unreachable);
     CHECK(result.status().text().find("ipc:///nonexistent/jobq-test") != std::string::npos);
   });
-  CHECK(waited >= 300ms);
+  CHECK(waited >= 299ms);  // The library counts in whole milliseconds: up to one of them is rounding.
   CHECK(waited <= patient(400ms));
   CHECK(time_of([&] { CHECK_FALSE(admin(client, "stats", {}, 200ms).ok()); }) <= patient(300ms));
   CHECK(time_of([&] { CHECK_THROWS_AS(client.enqueue("q", "x", {.timeout = 100ms}), Error); }) <=
