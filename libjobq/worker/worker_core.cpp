@@ -111,10 +111,11 @@ void WorkerCore::tick(TimeMs now) {
   check_leases(now);
   if (link_.up() && !registered_ && register_at_.is_set() && register_at_ <= now) send_register(now);
   if (drain_) send_drain(now);
-  if (registered_) {
-    send_outcomes(now);
-    send_heartbeat(now);
-  }
+  if (!registered_) return;
+  // A drain's credit of zero goes ahead of what it hands back: the broker would fill the freed credit again.
+  if (credit_changed_) send_heartbeat(now);
+  send_outcomes(now);
+  send_heartbeat(now);
 }
 
 void WorkerCore::check_leases(TimeMs now) {

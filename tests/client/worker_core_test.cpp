@@ -1,10 +1,6 @@
-// The worker's state machine in virtual time: leases, outcomes until they are answered, reconnects, stops, drain.
+// The worker's state machine in virtual time: leases, outcomes until they are answered, reconnects, stops.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include "libjobq/worker/worker_core.hpp"
-
-#include <doctest/doctest.h>
-
-#include "tests/client/wire.hpp"
+#include "tests/client/worker_core_fixture.hpp"
 
 using namespace jobq;
 using protocol::ClaimResult;
@@ -12,85 +8,12 @@ using protocol::LeaseRef;
 using protocol::OutcomeKind;
 using test::answer;
 using test::greet;
+using test::kLease;
+using test::kOne;
+using test::kTwo;
 using test::Sent;
 using test::take_sent;
-
-namespace {
-
-constexpr LeaseRef kOne{JobId{11}, 1};
-constexpr LeaseRef kTwo{JobId{12}, 4};
-constexpr std::int64_t kLease = 30'000;
-
-struct Fixture {
-  WorkerCore core{{"tcp://127.0.0.1:7710", "test", "host", 1}, setup()};
-  std::vector<WorkerEvent> events;
-
-  static WorkerSetup setup() {
-    WorkerSetup made;
-    made.queues = {{"mail", 3}, "reports"};
-    made.types = {"SendReceipt"};
-    made.credit_jobs = 4;
-    made.name = "w1";
-    return made;
-  }
-
-  std::vector<Sent> tick(TimeMs now) {
-    core.tick(now);
-    for (WorkerEvent& event : core.take_events()) events.push_back(std::move(event));
-    return take_sent(core);
-  }
-
-  template <typename T>
-  std::vector<T> take() {
-    std::vector<T> found;
-    for (const WorkerEvent& event : std::exchange(events, {})) {
-      if (const auto* wanted = std::get_if<T>(&event)) found.push_back(*wanted);
-    }
-    return found;
-  }
-
-  // Greeted and registered; what it claimed is answered as given.
-  Sent start(TimeMs now, std::vector<ClaimResult> held = {}, std::vector<ClaimResult> outcomes = {}) {
-    greet(core, now);
-    auto sent = tick_sent(now);
-    REQUIRE(sent.size() == 1);
-    const bool resumed = sent[0].as<protocol::Register>().session.is_set();
-    protocol::Registered reply;
-    reply.session = SessionNo{77};
-    reply.secret.fill(9);
-    reply.resumed = resumed;
-    reply.heartbeat_ms = 5000;
-    reply.held = std::move(held);
-    reply.outcomes = std::move(outcomes);
-    answer(core, sent[0].message.request_id, reply, now);
-    return std::move(sent[0]);
-  }
-
-  std::vector<Sent> tick_sent(TimeMs now) {
-    auto already = take_sent(core);
-    auto more = tick(now);
-    for (Sent& sent : more) already.push_back(std::move(sent));
-    return already;
-  }
-
-  void deliver(LeaseRef lease, TimeMs now, std::uint32_t max_run_ms = 0, std::uint64_t session = 77) {
-    protocol::Deliver push;
-    push.session = SessionNo{session};
-    protocol::Delivery job;
-    job.lease = lease;
-    job.queue = "mail";
-    job.type = "SendReceipt";
-    job.body = "body";
-    job.max_attempts = 25;
-    job.lease_ms = kLease;
-    job.max_run_ms = max_run_ms;
-    push.jobs.push_back(job);
-    answer(core, 0, push, now);
-    tick(now);
-  }
-};
-
-}  // namespace
+using Fixture = test::WorkerCoreFixture;
 
 TEST_CASE_FIXTURE(Fixture, "registers with what it serves, once greeted") {
   const Sent sent = start(TimeMs{1000});
@@ -333,79 +256,6 @@ TEST_CASE_FIXTURE(Fixture, "a registration that no waiting mends is reported, an
   const auto refused = take<worker_event::Refused>();
   REQUIRE(refused.size() == 1);
   CHECK(refused[0].status.code() == Code::no_such_queue);
-}
-
-TEST_CASE_FIXTURE(Fixture, "a drain takes no more, stops, hands back in time, says goodbye and is done") {
-  start(TimeMs{1000});
-  deliver(kOne, TimeMs{1100});
-  const TimeMs begin{2000};
-  core.drain(begin, begin + DurationMs{10'000}, DurationMs{3000});
-  auto sent = tick(begin);
-  REQUIRE(sent.size() == 1);
-  CHECK(sent[0].as<protocol::Heartbeat>().credit_jobs == 0U);
-
-  deliver(kTwo, TimeMs{2001});  // It was on its way.
-  CHECK(take<worker_event::Run>().size() == 1);
-  CHECK(core.handed_back() == 1);
-
-  tick(begin + DurationMs{5999});
-  CHECK(take<worker_event::Stop>().empty());
-  tick(begin + DurationMs{6000});
-  const auto stops = take<worker_event::Stop>();
-  REQUIRE(stops.size() == 1);
-  CHECK(stops[0].reason == StopReason::drain);
-
-  tick(begin + DurationMs{9000});
-  CHECK(core.held() == 0);
-  CHECK(core.unanswered() == 2);
-  CHECK(core.handed_back() == 2);
-  CHECK_FALSE(core.done());
-  tick(begin + DurationMs{10'000});
-  CHECK(core.done());  // The deadline holds although nobody answered.
-}
-
-TEST_CASE_FIXTURE(Fixture, "a drain with everything answered ends with a goodbye, before its deadline") {
-  start(TimeMs{1000});
-  deliver(kOne, TimeMs{1100});
-  core.drain(TimeMs{2000}, TimeMs{12'000}, DurationMs{3000});
-  tick(TimeMs{2000});
-  core.finish({kOne, OutcomeKind::ack, "", {}, {}}, TimeMs{2500});
-  auto sent = tick(TimeMs{2500});
-  REQUIRE(sent.size() == 1);
-  answer(core, sent[0].message.request_id, protocol::OutcomesReply{{ClaimResult::settled}}, TimeMs{2501});
-  sent = tick(TimeMs{2501});
-  REQUIRE(sent.size() == 1);
-  sent[0].as<protocol::Goodbye>();
-  CHECK_FALSE(core.done());
-  answer(core, sent[0].message.request_id, protocol::GoodbyeReply{}, TimeMs{2502});
-  CHECK(core.done());
-  CHECK(core.handed_back() == 0);
-}
-
-TEST_CASE_FIXTURE(Fixture, "an idle worker that drains says goodbye and nothing after it") {
-  start(TimeMs{1000});
-  core.drain(TimeMs{2000}, TimeMs{12'000}, DurationMs{3000});
-  const auto sent = tick(TimeMs{2000});
-  REQUIRE(sent.size() == 1);  // A heartbeat behind it would be answered unknown_session.
-  sent[0].as<protocol::Goodbye>();
-  CHECK(tick(TimeMs{8000}).empty());
-}
-
-TEST_CASE_FIXTURE(Fixture, "a drain at once hands everything back now") {
-  start(TimeMs{1000});
-  deliver(kOne, TimeMs{1100});
-  core.drain(TimeMs{2000}, TimeMs{27'000}, DurationMs{3000});
-  core.drain_at_once(TimeMs{2500}, TimeMs{3500});
-  tick(TimeMs{2500});
-  CHECK(core.held() == 0);
-  CHECK(core.handed_back() == 1);
-  CHECK(take<worker_event::Stop>().size() == 1);
-}
-
-TEST_CASE_FIXTURE(Fixture, "without a broker and without jobs a drain is over at once") {
-  core.drain(TimeMs{2000}, TimeMs{27'000}, DurationMs{3000});
-  tick(TimeMs{2000});
-  CHECK(core.done());
 }
 
 TEST_CASE_FIXTURE(Fixture, "a broker that stops is left and found again") {
