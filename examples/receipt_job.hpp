@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "jobq/body.hpp"
+#include "jobq/msgpack_body.hpp"
 
 struct SendReceipt {
   std::string to;

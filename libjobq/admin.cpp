@@ -16,12 +16,12 @@ Result<std::string> admin(Client& client, std::string_view verb, const std::vect
   call.verb = verb;
   call.params = params;
   call.timeout = to_ms(timeout);
-  call.deadline = monotonic_now() + call.timeout;
+  call.deadline = impl.runtime->driver().now() + call.timeout;
   const auto promise = std::make_shared<std::promise<Result<std::string>>>();
   std::future<Result<std::string>> answer = promise->get_future();
   impl.peer->submit_admin(
       std::move(call), [promise](Result<std::string> document) { promise->set_value(std::move(document)); },
-      &impl.runtime->io_thread());
+      &impl.runtime->driver());
   return answer.get();
 }
 

@@ -214,7 +214,8 @@ void IoThread::reopen(Driven* driven, TimeMs now) {
   }
 }
 
-Runtime::Runtime() : io_thread_(std::make_shared<IoThread>()) {}
+Runtime::Runtime() : driver_(std::make_shared<IoThread>()) {}
+Runtime::Runtime(std::shared_ptr<IoDriver> driver) : driver_(std::move(driver)) {}
 Runtime::~Runtime() = default;
 
 }  // namespace jobq

@@ -1,10 +1,7 @@
 // The thread behind Runtime: drives any number of state machines (PeerCore), each with a channel of its own,
-// and sleeps until the next frame, wake-up or deadline.
+// and sleeps until the next frame, wake-up or deadline. Its time is the system's monotonic clock.
 //
-// A turn for a peer: its inbox (before_turn), frames and connection events, time (tick), frames out, its
-// outputs (after_turn). Everything of a core happens on this thread, so cores need no locks.
-//
-// Thread-safety: add, remove and wake from any thread. Ownership: peers are shared with whoever added them.
+// Thread-safety and ownership: io_driver.hpp.
 #pragma once
 
 #include <atomic>
@@ -12,48 +9,28 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "jobq/status.hpp"
 #include "libjobq/base/time.hpp"
 #include "libjobq/channel.hpp"
-#include "libjobq/link.hpp"
+#include "libjobq/io_driver.hpp"
 
 namespace jobq {
 
-class IoPeer {
- public:
-  IoPeer() = default;
-  virtual ~IoPeer() = default;
-  IoPeer(const IoPeer&) = delete;
-  IoPeer& operator=(const IoPeer&) = delete;
-
-  // All on the I/O thread.
-  virtual PeerCore& core() = 0;
-  virtual void before_turn(TimeMs now) = 0;
-  // True when it has given the core something to do.
-  virtual bool after_turn(TimeMs now) = 0;
-  virtual void log(std::string_view line) = 0;
-};
-
-// Milliseconds of the monotonic clock, the time of all cores of the library; never 0.
+// Milliseconds of the monotonic clock; never 0.
 TimeMs monotonic_now();
 
-class IoThread {
+class IoThread final : public IoDriver {
  public:
   IoThread();
-  ~IoThread();
-  IoThread(const IoThread&) = delete;
-  IoThread& operator=(const IoThread&) = delete;
+  ~IoThread() override;
 
-  // Starts to drive it. bad_endpoint or io_error when the channel cannot be made.
-  Status add(const std::shared_ptr<IoPeer>& peer, const std::string& endpoint);
-  // Returns when it is driven no more. What it has sent may still go out for `linger_ms`.
-  void remove(const IoPeer* peer, int linger_ms);
-  // Gives the peer a turn soon.
-  void wake(const IoPeer* peer);
+  Status add(const std::shared_ptr<IoPeer>& peer, const std::string& endpoint) override;
+  void remove(const IoPeer* peer, int linger_ms) override;
+  void wake(const IoPeer* peer) override;
+  [[nodiscard]] TimeMs now() const override { return monotonic_now(); }
 
  private:
   struct Driven {

@@ -3,8 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <msgpack.hpp>
 #include <string>
+
+#include "jobq/msgpack_body.hpp"
 
 namespace shop {
 

@@ -1,28 +1,26 @@
-// Bodies of jobs: raw bytes, or a type of yours packed with msgpack.
+// Bodies of jobs: raw bytes, or a type of yours in the format of your choice.
 //
-//   struct SendReceipt { std::string to; std::uint64_t order; MSGPACK_DEFINE_MAP(to, order); };
-//   std::string packed = jobq::pack_body(SendReceipt{"a@example.org", 42});
-//   auto receipt = jobq::unpack_body<SendReceipt>(packed);   // throws jobq::Error, code bad_body
+//   client.enqueue("thumbnails", jpeg_bytes, {.type = "Thumbnail"});       // raw: this header is enough
+//   client.enqueue("receipts", SendReceipt{"a@example.org", 42});          // typed: through BodyFormat<SendReceipt>
 //
-// With MSGPACK_DEFINE_MAP a body is a map by field name: fields may be added later (an old worker skips what
-// it does not know; a new worker leaves a missing field at its default). The broker never looks into a body.
+// jobq/msgpack_body.hpp packs every type that has a MSGPACK_DEFINE_MAP. For another format say so for your type:
+//
+//   template <> struct jobq::BodyFormat<Order> {
+//     static std::string pack(const Order& order) { return order.SerializeAsString(); }
+//     static Order unpack(std::string_view bytes);   // throws jobq::Error, code bad_body: the job is rejected
+//   };
+//
+// The broker never looks into a body.
 //
 // Thread-safety: functions without state. Units: bytes.
 #pragma once
 
-#ifndef MSGPACK_NO_BOOST
-#define MSGPACK_NO_BOOST
-#endif
 #include <concepts>
 #include <cstddef>
-#include <memory>
-#include <msgpack.hpp>
 #include <ranges>
 #include <string>
 #include <string_view>
 #include <type_traits>
-
-#include "jobq/error.hpp"
 
 namespace jobq {
 
@@ -60,11 +58,6 @@ template <typename T>
 concept TypedBody = !std::convertible_to<const T&, Bytes> && std::is_class_v<T>;
 
 namespace body_detail {
-
-struct StringSink {
-  std::string* out;
-  void write(const char* data, std::size_t size) { out->append(data, size); }
-};
 
 constexpr bool is_type_name(std::string_view name) {
   if (name.empty() || name.size() > 64 || name[0] == '.' || name[0] == '_' || name[0] == '-') return false;
@@ -109,28 +102,19 @@ constexpr std::string_view job_type() {
   }
 }
 
+// How a T becomes the bytes of a body, and back. "incomplete type jobq::BodyFormat<...>": include
+// "jobq/msgpack_body.hpp", or give your type a format of its own, as above.
+template <typename T>
+struct BodyFormat;
+
 template <TypedBody T>
 std::string pack_body(const T& value) {
-  std::string packed;
-  body_detail::StringSink sink{&packed};
-  msgpack::pack(sink, value);
-  return packed;
+  return BodyFormat<T>::pack(value);
 }
 
-// Throws Error (bad_body) when the bytes are no msgpack or have another shape than T. Memory stays in
-// proportion to the body: no count in it is believed beyond the bytes that are there.
 template <TypedBody T>
 T unpack_body(std::string_view packed) {
-  try {
-    const std::size_t most = packed.size();
-    const msgpack::object_handle handle =
-        msgpack::unpack(packed.data(), packed.size(), nullptr, nullptr,
-                        msgpack::unpack_limit(most, most, most, most, most, 64));
-    return handle.get().as<T>();
-  } catch (const std::exception& error) {
-    throw Error(Code::bad_body, "the body (" + std::to_string(packed.size()) + " bytes) does not decode as " +
-                                    std::string{job_type<T>()} + ": " + error.what());
-  }
+  return BodyFormat<T>::unpack(packed);
 }
 
 }  // namespace jobq

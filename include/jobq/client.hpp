@@ -1,8 +1,9 @@
 // The producing side: puts jobs into queues and says what became of each.
 //
 //   jobq::Client client{"tcp://127.0.0.1:7710"};
-//   auto made = client.enqueue("receipts", SendReceipt{"a@example.org", 42}, {.delay = 5s, .unique_key =
-//   "receipt:42"}); log("job {}{}", made.id, made.duplicate ? " was there already" : "");
+//   auto made = client.enqueue("receipts", SendReceipt{"a@example.org", 42},   // needs jobq/msgpack_body.hpp
+//                              {.delay = 5s, .unique_key = "receipt:42"});
+//   log("job {}{}", made.id, made.duplicate ? " was there already" : "");
 //
 // OUTCOMES. Every call ends, at its deadline at the latest, in one of three ways:
 //   accepted  the job is on disk (fsynced) at the broker: created now, or `duplicate` of a live job with the
@@ -39,6 +40,7 @@
 
 #include "jobq/body.hpp"
 #include "jobq/error.hpp"
+#include "jobq/export.hpp"
 #include "jobq/options.hpp"
 #include "jobq/status.hpp"
 
@@ -56,7 +58,7 @@ struct Enqueued {
 
 enum class Outcome : std::uint8_t { accepted = 0, refused = 1, unknown = 2 };
 
-const char* to_string(Outcome outcome);
+JOBQ_API const char* to_string(Outcome outcome);
 
 // What became of one job: an Enqueued, or the Status why not.
 class [[nodiscard]] EnqueueResult : public Result<Enqueued> {
@@ -101,7 +103,7 @@ struct NewJob {
 
 class ClientImpl;
 
-class Client {
+class JOBQ_API Client {
  public:
   using Callback = std::function<void(EnqueueResult)>;
 

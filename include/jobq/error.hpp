@@ -14,11 +14,12 @@
 #include <string>
 #include <utility>
 
+#include "jobq/export.hpp"
 #include "jobq/status.hpp"
 
 namespace jobq {
 
-class Error : public std::runtime_error {
+class JOBQ_API Error : public std::runtime_error {
  public:
   explicit Error(const Status& status, std::chrono::milliseconds retry_after = {})
       : std::runtime_error(status.text()), code_(status.code()), retry_after_(retry_after) {}

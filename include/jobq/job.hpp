@@ -4,8 +4,8 @@
 //     if (!known(receipt.to)) return job.reject("no such customer");     // never again: dead, with this text
 //     if (mail_server_busy()) return job.snooze(30s);                    // later; counts nothing
 //     for (const Part& part : parts(receipt)) {
-//       if (job.stop_requested()) return job.release();                  // handed back untouched; counts
-//       nothing send(part);
+//       if (job.stop_requested()) return job.release();                  // handed back untouched; counts nothing
+//       send(part);
 //     }
 //   });                                                                  // returning: ack. throwing: nack
 //
@@ -28,6 +28,7 @@
 #include <string>
 #include <string_view>
 
+#include "jobq/export.hpp"
 #include "jobq/options.hpp"
 
 namespace jobq {
@@ -41,11 +42,11 @@ enum class StopReason : std::uint8_t {
   cancel = 4,        // somebody asked for the job to be cancelled
 };
 
-const char* to_string(StopReason reason);
+JOBQ_API const char* to_string(StopReason reason);
 
 class JobRun;  // the library's own side of it
 
-class Context {
+class JOBQ_API Context {
  public:
   explicit Context(JobRun* run) : run_(run) {}
   Context(const Context&) = delete;

@@ -5,6 +5,7 @@
 #include "jobq/client.hpp"
 #include "jobq/error.hpp"
 #include "jobq/job.hpp"
+#include "jobq/msgpack_body.hpp"
 #include "jobq/options.hpp"
 #include "jobq/runtime.hpp"
 #include "jobq/status.hpp"

@@ -14,22 +14,26 @@
 
 #include <memory>
 
+#include "jobq/export.hpp"
+
 namespace jobq {
 
-class IoThread;
+class IoDriver;
 
-class Runtime {
+class JOBQ_API Runtime {
  public:
   // Starts the thread. Throws Error (io_error) when the system has no descriptors or threads left.
   Runtime();
+  // The library's own: what jobq/testing.hpp makes a runtime of, which reaches a broker in this process.
+  explicit Runtime(std::shared_ptr<IoDriver> driver);
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  [[nodiscard]] IoThread& io_thread() { return *io_thread_; }  // the library's own
+  [[nodiscard]] IoDriver& driver() { return *driver_; }  // the library's own
 
  private:
-  std::shared_ptr<IoThread> io_thread_;
+  std::shared_ptr<IoDriver> driver_;
 };
 
 }  // namespace jobq

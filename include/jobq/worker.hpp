@@ -1,9 +1,8 @@
 // The working side: takes jobs from queues and runs handlers.
 //
 //   jobq::Worker worker{"tcp://127.0.0.1:7710", {.queues = {"receipts"}, .concurrency = 8}};
-//   worker.on<SendReceipt>([](const SendReceipt& r, jobq::Context& job) { mail(r); });   // return: ack;
-//   throw: nack worker.run();                                                                        //
-//   drains on SIGTERM
+//   worker.on<SendReceipt>([](const SendReceipt& r, jobq::Context& job) { mail(r); });   // return: ack; throw: nack
+//   worker.run();                                                                        // drains on SIGTERM
 //
 // What a worker promises: a job is run at least once and never given up in silence. Its outcome is sent, and
 // sent again after each reconnect, until the broker has answered it. While the broker is away handlers go on;
@@ -31,6 +30,7 @@
 
 #include "jobq/body.hpp"
 #include "jobq/error.hpp"
+#include "jobq/export.hpp"
 #include "jobq/job.hpp"
 #include "jobq/options.hpp"
 
@@ -46,7 +46,7 @@ struct DrainReport {
 
 class WorkerImpl;
 
-class Worker {
+class JOBQ_API Worker {
  public:
   using Handler = std::function<void(Context& job)>;
 

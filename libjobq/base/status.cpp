@@ -1,10 +1,12 @@
+#include "jobq/status.hpp"
+
 #include <fmt/format.h>
 
-#include "jobq/status.hpp"
+#include "jobq/export.hpp"
 
 namespace jobq {
 
-std::string to_string(Code code) {
+JOBQ_API std::string to_string(Code code) {
   switch (code) {
     case Code::ok:
       return "ok";
@@ -98,7 +100,7 @@ std::string to_string(Code code) {
   return fmt::format("code_{}", static_cast<int>(code));
 }
 
-bool is_retryable(Code code) {
+JOBQ_API bool is_retryable(Code code) {
   switch (code) {
     case Code::queue_full:
     case Code::queue_bytes_full:

@@ -76,13 +76,13 @@ ClientImpl::ClientImpl(std::string its_endpoint, ClientOptions its_options)
       options(checked(its_options)),
       runtime(options.runtime ? options.runtime : std::make_shared<Runtime>()),
       peer(std::make_shared<ClientPeer>(endpoint, options)) {
-  if (const Status added = runtime->io_thread().add(peer, endpoint); !added.ok()) throw Error(added);
+  if (const Status added = runtime->driver().add(peer, endpoint); !added.ok()) throw Error(added);
 }
 
 ClientImpl::~ClientImpl() {
   (void)peer->flush(options.linger);
-  peer->close(&runtime->io_thread());
-  runtime->io_thread().remove(peer.get(), 0);
+  peer->close(&runtime->driver());
+  runtime->driver().remove(peer.get(), 0);
 }
 
 Result<ClientPeer::Submission> ClientImpl::prepare(std::string_view queue, std::string_view body,
@@ -97,7 +97,7 @@ Result<ClientPeer::Submission> ClientImpl::prepare(std::string_view queue, std::
   submission.group.queue = queue;
   submission.group.jobs.push_back(*std::move(job));
   submission.group.timeout = to_ms(timeout);
-  submission.group.deadline = monotonic_now() + to_ms(timeout);
+  submission.group.deadline = runtime->driver().now() + to_ms(timeout);
   submission.done = std::move(done);
   return submission;
 }
@@ -105,7 +105,7 @@ Result<ClientPeer::Submission> ClientImpl::prepare(std::string_view queue, std::
 void ClientImpl::submit(ClientPeer::Submission submission) {
   std::vector<ClientPeer::Submission> one;
   one.push_back(std::move(submission));
-  peer->submit(std::move(one), &runtime->io_thread());
+  peer->submit(std::move(one), &runtime->driver());
 }
 
 Client::Client(std::string endpoint, ClientOptions options)
@@ -120,6 +120,7 @@ EnqueueResult Client::try_enqueue(std::string_view queue, Bytes body, const Enqu
   });
   if (!submission.ok()) return {Outcome::refused, submission.status()};
   const milliseconds timeout{submission->group.timeout.ms};
+  submission->waiter = gather.get();
   impl_->submit(*std::move(submission));
   if (!gather->wait(timeout + kBeyondDeadline)) return stuck(impl_->endpoint);
   return std::move(gather->take().front().front());
@@ -171,12 +172,13 @@ std::vector<EnqueueResult> Client::enqueue_many(std::string_view queue, std::spa
     if (!submission.ok()) {
       gather->put(i, {EnqueueResult{Outcome::refused, submission.status()}});
     } else if (!options.all_or_nothing || submissions.empty()) {
+      submission->waiter = gather.get();
       submissions.push_back(*std::move(submission));
     } else {
       submissions.front().group.jobs.push_back(std::move(submission->group.jobs.front()));
     }
   }
-  impl_->peer->submit(std::move(submissions), &impl_->runtime->io_thread());
+  impl_->peer->submit(std::move(submissions), &impl_->runtime->driver());
   (void)gather->wait(timeout + kBeyondDeadline);
   for (std::vector<EnqueueResult>& part : gather->take()) {
     if (part.empty()) part.push_back(stuck(impl_->endpoint));

@@ -17,7 +17,7 @@
 #include "jobq/client.hpp"
 #include "jobq/runtime.hpp"
 #include "libjobq/client/client_core.hpp"
-#include "libjobq/io_thread.hpp"
+#include "libjobq/io_driver.hpp"
 
 namespace jobq {
 
@@ -29,28 +29,32 @@ class ClientPeer final : public IoPeer {
   struct Submission {
     SubmittedGroup group;  // token and deadline are filled in by submit()
     Done done;
+    const void* waiter = nullptr;  // who is blocked until it is done; several submissions may have the same
   };
 
   ClientPeer(std::string endpoint, const ClientOptions& options);
 
   // Takes each or, when the buffer has no room for it, completes it with buffer_full before it returns.
-  void submit(std::vector<Submission> submissions, IoThread* io);
-  void submit_admin(AdminCall call, AdminDone done, IoThread* io);
+  void submit(std::vector<Submission> submissions, IoDriver* io);
+  void submit_admin(AdminCall call, AdminDone done, IoDriver* io);
   bool flush(std::chrono::milliseconds timeout);
   // Completes everything; nothing is taken any more.
-  void close(IoThread* io);
+  void close(IoDriver* io);
   [[nodiscard]] bool connected() const { return connected_.load(); }
 
   PeerCore& core() override { return core_; }
   void before_turn(TimeMs now) override;
   bool after_turn(TimeMs now) override;
   void log(std::string_view line) override;
+  [[nodiscard]] PeerUse use() override;
 
  private:
   struct Pending {
     Done done;
     std::size_t jobs = 0;
     std::size_t bytes = 0;
+    const void* waiter = nullptr;
+    bool from_handler = false;
   };
 
   [[nodiscard]] Status room_for(std::size_t jobs, std::size_t bytes) const;
@@ -73,6 +77,7 @@ class ClientPeer final : public IoPeer {
   std::size_t jobs_ = 0;  // taken and not completed
   std::size_t bytes_ = 0;
   bool closing_ = false;
+  std::size_t flushes_ = 0;  // threads that wait until jobs_ is 0
 };
 
 class ClientImpl {

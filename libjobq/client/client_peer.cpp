@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 
 #include "libjobq/client/client_impl.hpp"
 #include "libjobq/identity.hpp"
+#include "libjobq/worker/handler_thread.hpp"
 
 namespace jobq {
 
@@ -25,7 +27,7 @@ Status ClientPeer::room_for(std::size_t jobs, std::size_t bytes) const {
                   jobs_, bytes_, jobs_max_, bytes_max_));
 }
 
-void ClientPeer::submit(std::vector<Submission> submissions, IoThread* io) {
+void ClientPeer::submit(std::vector<Submission> submissions, IoDriver* io) {
   std::vector<std::pair<Submission*, Status>> refused;
   bool wake = false;
   {
@@ -42,7 +44,8 @@ void ClientPeer::submit(std::vector<Submission> submissions, IoThread* io) {
       bytes_ += bytes;
       wake = wake || (inbox_.empty() && admin_inbox_.empty());
       submission.group.token = next_token_++;
-      inbox_.emplace_back(std::move(submission.group), Pending{std::move(submission.done), jobs, bytes});
+      inbox_.emplace_back(std::move(submission.group), Pending{std::move(submission.done), jobs, bytes,
+                                                               submission.waiter, on_handler_thread()});
     }
   }
   if (wake) io->wake(this);
@@ -51,7 +54,7 @@ void ClientPeer::submit(std::vector<Submission> submissions, IoThread* io) {
   }
 }
 
-void ClientPeer::submit_admin(AdminCall call, AdminDone done, IoThread* io) {
+void ClientPeer::submit_admin(AdminCall call, AdminDone done, IoDriver* io) {
   bool closed = false;
   {
     const std::lock_guard lock(mutex_);
@@ -117,10 +120,13 @@ bool ClientPeer::after_turn(TimeMs /*now*/) {
 
 bool ClientPeer::flush(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
-  return idle_.wait_for(lock, timeout, [this] { return jobs_ == 0; });
+  ++flushes_;
+  const bool idle = idle_.wait_for(lock, timeout, [this] { return jobs_ == 0; });
+  --flushes_;
+  return idle;
 }
 
-void ClientPeer::close(IoThread* io) {
+void ClientPeer::close(IoDriver* io) {
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
@@ -128,6 +134,20 @@ void ClientPeer::close(IoThread* io) {
   io->wake(this);
   std::unique_lock lock(mutex_);
   idle_.wait(lock, [this] { return jobs_ == 0; });
+}
+
+PeerUse ClientPeer::use() {
+  PeerUse use;
+  std::set<const void*> handlers;
+  for (const auto& [token, pending] : pending_) {
+    if (pending.waiter == nullptr) continue;
+    use.waited_for = true;
+    if (pending.from_handler) handlers.insert(pending.waiter);
+  }
+  use.blocked_handlers = handlers.size();
+  const std::lock_guard lock(mutex_);
+  if (jobs_ > 0 && (flushes_ > 0 || closing_)) use.waited_for = true;
+  return use;
 }
 
 void ClientPeer::log(std::string_view line) {

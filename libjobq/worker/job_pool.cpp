@@ -4,9 +4,19 @@
 #include <chrono>
 #include <exception>
 
+#include "libjobq/worker/handler_thread.hpp"
+
 namespace jobq {
 
 using protocol::OutcomeKind;
+
+namespace {
+thread_local bool in_handler = false;
+}  // namespace
+
+bool on_handler_thread() { return in_handler; }
+HandlerThreadMark::HandlerThreadMark() { in_handler = true; }
+HandlerThreadMark::~HandlerThreadMark() { in_handler = false; }
 
 bool JobPool::on(std::string_view type, Worker::Handler handler) {
   return handlers_.emplace(type, std::move(handler)).second;
@@ -47,6 +57,13 @@ std::vector<JobPool::Run> JobPool::take_back_all() {
   std::vector<Run> all(waiting_.begin(), waiting_.end());
   waiting_.clear();
   return all;
+}
+
+std::size_t JobPool::without_thread() {
+  const std::lock_guard lock(mutex_);
+  const auto idle = static_cast<std::size_t>(
+      std::count_if(threads_.begin(), threads_.end(), [](const Thread& thread) { return !*thread.busy; }));
+  return waiting_.size() - std::min(waiting_.size(), idle);
 }
 
 std::size_t JobPool::stop() {
@@ -91,7 +108,7 @@ void JobPool::work(const std::shared_ptr<bool>& busy) {
 }
 
 JobOutcome JobPool::run(JobRun* run) {
-  const auto begun = JobRun::Clock::now();
+  const auto begun = now_();
   JobOutcome outcome;
   outcome.lease = run->job.lease;
   const auto found = handlers_.find(run->job.type);
@@ -106,6 +123,7 @@ JobOutcome JobPool::run(JobRun* run) {
   std::string error;
   bool threw = true;
   try {
+    const HandlerThreadMark mark;
     (*handler)(context);
     threw = false;
   } catch (const std::exception& thrown) {
@@ -121,8 +139,7 @@ JobOutcome JobPool::run(JobRun* run) {
     outcome.kind = interrupted ? OutcomeKind::release : OutcomeKind::nack;
     if (!interrupted) outcome.text = std::move(error);
   }
-  outcome.ran_for =
-      to_ms(std::chrono::duration_cast<std::chrono::milliseconds>(JobRun::Clock::now() - begun));
+  outcome.ran_for = to_ms(std::chrono::duration_cast<std::chrono::milliseconds>(now_() - begun));
   return outcome;
 }
 

@@ -26,10 +26,11 @@ class JobPool : public std::enable_shared_from_this<JobPool> {
   using Run = std::shared_ptr<JobRun>;
   using Started = std::function<void(const protocol::LeaseRef&)>;
   using Finished = std::function<void(JobOutcome)>;
+  using Now = std::function<JobRun::Clock::time_point()>;
 
-  // Both callbacks are called from the pool's threads.
-  JobPool(Started started, Finished finished)
-      : started_(std::move(started)), finished_(std::move(finished)) {}
+  // All are called from the pool's threads. `now`: by which the time of handlers is counted.
+  JobPool(Started started, Finished finished, Now now)
+      : started_(std::move(started)), finished_(std::move(finished)), now_(std::move(now)) {}
 
   // False when the type has a handler already.
   bool on(std::string_view type, Worker::Handler handler);
@@ -42,6 +43,8 @@ class JobPool : public std::enable_shared_from_this<JobPool> {
   // True when the job had not begun: it will not any more.
   bool take_back(const JobRun* run);
   std::vector<Run> take_back_all();
+  // Jobs that wait because every thread is in a handler.
+  [[nodiscard]] std::size_t without_thread();
   // Ends the idle threads. Threads in a handler are left behind; how many.
   std::size_t stop();
 
@@ -56,6 +59,7 @@ class JobPool : public std::enable_shared_from_this<JobPool> {
 
   Started started_;
   Finished finished_;
+  Now now_;
   std::map<std::string, Worker::Handler, std::less<>> handlers_;
   Worker::Handler any_;
   std::mutex mutex_;

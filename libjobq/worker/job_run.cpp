@@ -83,8 +83,7 @@ WallTime Context::enqueued_at() const {
 std::chrono::steady_clock::time_point Context::deadline() const { return run_->deadline(); }
 
 std::chrono::steady_clock::time_point Context::lease_until() const {
-  // monotonic_now() counts the steady clock's milliseconds from 1.
-  return std::chrono::steady_clock::time_point{std::chrono::milliseconds{run_->owned_until().ms - 1}};
+  return steady_time(run_->owned_until());
 }
 
 std::stop_token Context::stop_token() const { return run_->stop_token(); }

@@ -19,6 +19,11 @@
 
 namespace jobq {
 
+// A time of the library's clocks as the steady clock's: TimeMs counts its milliseconds from 1 (monotonic_now()).
+inline std::chrono::steady_clock::time_point steady_time(TimeMs time) {
+  return std::chrono::steady_clock::time_point{std::chrono::milliseconds{time.ms - 1}};
+}
+
 class JobRun {
  public:
   using Clock = std::chrono::steady_clock;

@@ -108,6 +108,10 @@ WorkerImpl::WorkerImpl(std::string endpoint, WorkerOptions options)
       },
       [slot = peer_slot_](JobOutcome outcome) {
         if (const auto peer = slot->lock()) peer->finished(std::move(outcome));
+      },
+      [runtime = std::weak_ptr<Runtime>(runtime_)] {
+        const auto driver = runtime.lock();
+        return driver ? steady_time(driver->driver().now()) : JobRun::Clock::now();
       });
 }
 
@@ -162,12 +166,12 @@ DrainReport WorkerImpl::run() {
   std::optional<SignalWatch> signals;
   if (options_.handle_signals) signals.emplace();
   pool_->start(options_.concurrency);
-  if (const Status added = runtime_->io_thread().add(peer, endpoint_); !added.ok()) {
+  if (const Status added = runtime_->driver().add(peer, endpoint_); !added.ok()) {
     (void)pool_->stop();
     throw Error(added);
   }
   wait_until_done(peer.get(), signals ? &*signals : nullptr);
-  runtime_->io_thread().remove(peer.get(), 0);
+  runtime_->driver().remove(peer.get(), 0);
   DrainReport report;
   report.abandoned = pool_->stop();
   report.handed_back = peer->idle_core().handed_back();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace jobq {
@@ -18,7 +19,7 @@ WorkerPeer::WorkerPeer(LinkIdentity identity, WorkerSetup setup, std::shared_ptr
       core_(std::move(identity), std::move(setup)) {}
 
 void WorkerPeer::wake() {
-  if (const std::shared_ptr<Runtime> runtime = runtime_.lock()) runtime->io_thread().wake(this);
+  if (const std::shared_ptr<Runtime> runtime = runtime_.lock()) runtime->driver().wake(this);
 }
 
 void WorkerPeer::started(const protocol::LeaseRef& lease) {
@@ -46,16 +47,25 @@ void WorkerPeer::extend(const protocol::LeaseRef& lease) {
 }
 
 void WorkerPeer::drain(std::chrono::milliseconds total, std::chrono::milliseconds grace, bool at_once) {
+  const std::shared_ptr<Runtime> runtime = runtime_.lock();
+  if (!runtime) return;
   {
     const std::lock_guard lock(mutex_);
-    inbox_.drain = Inbox::Drain{monotonic_now() + to_ms(total), to_ms(grace), at_once};
+    inbox_.drain = Inbox::Drain{runtime->driver().now() + to_ms(total), to_ms(grace), at_once};
   }
-  wake();
+  runtime->driver().wake(this);
 }
 
 Status WorkerPeer::refusal() const {
   const std::lock_guard lock(mutex_);
   return refusal_;
+}
+
+PeerUse WorkerPeer::use() {
+  PeerUse use;
+  use.handlers = runs_.size() - std::min(runs_.size(), pool_->without_thread());
+  use.waited_for = draining_ && !core_.done();
+  return use;
 }
 
 void WorkerPeer::log(std::string_view line) {
@@ -75,6 +85,7 @@ void WorkerPeer::before_turn(TimeMs now) {
   }
   for (const protocol::LeaseRef& lease : inbox.extends) core_.extend(lease, now);
   if (!inbox.drain) return;
+  draining_ = true;
   if (inbox.drain->at_once) {
     core_.drain_at_once(now, inbox.drain->until);
   } else {

@@ -15,7 +15,7 @@
 
 #include "jobq/runtime.hpp"
 #include "jobq/worker.hpp"
-#include "libjobq/io_thread.hpp"
+#include "libjobq/io_driver.hpp"
 #include "libjobq/worker/job_pool.hpp"
 #include "libjobq/worker/worker_core.hpp"
 
@@ -39,6 +39,7 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
   PeerCore& core() override { return core_; }
   void before_turn(TimeMs now) override;
   bool after_turn(TimeMs now) override;
+  [[nodiscard]] PeerUse use() override;
   // REQUIRES: no longer driven.
   [[nodiscard]] const WorkerCore& idle_core() const { return core_; }
 
@@ -78,6 +79,7 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
   WorkerCore core_;
   std::map<protocol::LeaseRef, std::shared_ptr<JobRun>> runs_;
   bool fed_ = false;
+  bool draining_ = false;
 
   mutable std::mutex mutex_;
   Inbox inbox_;

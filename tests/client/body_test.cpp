@@ -1,6 +1,6 @@
 // Bodies: the name of a type, raw bytes from whatever holds them, packing, and bytes that come from somebody else.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include "jobq/body.hpp"
+#include "jobq/msgpack_body.hpp"
 
 #include <doctest/doctest.h>
 

@@ -14,6 +14,7 @@
 #include <exception>
 
 #include "jobq/client.hpp"
+#include "jobq/msgpack_body.hpp"
 #include "libjobq/admin.hpp"
 #include "libjobq/base/hash.hpp"
 

@@ -172,7 +172,7 @@ class HistoryWorker final : public IoPeer {
 int run_worker(const LoadOptions& load, HistoryWriter* history) {
   Runtime runtime;
   const auto worker = std::make_shared<HistoryWorker>(load, history);
-  const Status added = runtime.io_thread().add(worker, load.endpoint);
+  const Status added = runtime.driver().add(worker, load.endpoint);
   if (!added.ok()) {
     std::fprintf(stderr, "load: %s\n", added.text().c_str());
     return 1;
@@ -180,9 +180,9 @@ int run_worker(const LoadOptions& load, HistoryWriter* history) {
   constexpr std::int64_t kTurnMs = 2;
   while (!worker->done()) {
     if (asked_to_stop(kTurnMs)) worker->drain();
-    runtime.io_thread().wake(worker.get());
+    runtime.driver().wake(worker.get());
   }
-  runtime.io_thread().remove(worker.get(), 500);
+  runtime.driver().remove(worker.get(), 500);
   return 0;
 }
 

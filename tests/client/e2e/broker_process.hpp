@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "jobq/client.hpp"
+#include "jobq/msgpack_body.hpp"
 
 namespace jobq::test {
 

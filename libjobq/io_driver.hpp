@@ -1,0 +1,65 @@
+// What carries the state machines (PeerCore) of clients and workers: gives them turns, time and a connection. Two of
+// them exist: IoThread (io_thread.hpp), with sockets and the system's clock, and the one of the testing library, with
+// a broker in this process and a clock that the test moves.
+//
+// A turn for a peer: its inbox (before_turn), frames and connection events, time (tick), its outputs (after_turn),
+// frames out. All turns happen on one thread, so cores need no locks.
+//
+// Thread-safety: add, remove, wake and now from any thread. Ownership: peers are shared with whoever added them.
+// Units: milliseconds of the driver's own clock, which only goes forward; never 0.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "jobq/status.hpp"
+#include "libjobq/base/time.hpp"
+#include "libjobq/link.hpp"
+
+namespace jobq {
+
+// What threads of the program do with a peer just now. A clock that a test moves stands still while a handler runs,
+// and moves by itself while nothing but its moving can end a blocking call.
+struct PeerUse {
+  std::size_t handlers = 0;          // handlers that run, or that a free thread is about to run
+  std::size_t blocked_handlers = 0;  // handlers among all that wait in a blocking call of this peer
+  bool waited_for = false;           // a thread is blocked until this peer has done something
+};
+
+class IoPeer {
+ public:
+  IoPeer() = default;
+  virtual ~IoPeer() = default;
+  IoPeer(const IoPeer&) = delete;
+  IoPeer& operator=(const IoPeer&) = delete;
+
+  // All on the driver's thread.
+  virtual PeerCore& core() = 0;
+  virtual void before_turn(TimeMs now) = 0;
+  // True when it has given the core something to do.
+  virtual bool after_turn(TimeMs now) = 0;
+  virtual void log(std::string_view line) = 0;
+  [[nodiscard]] virtual PeerUse use() { return {}; }
+};
+
+class IoDriver {
+ public:
+  IoDriver() = default;
+  virtual ~IoDriver() = default;
+  IoDriver(const IoDriver&) = delete;
+  IoDriver& operator=(const IoDriver&) = delete;
+
+  // Starts to drive it. bad_endpoint or io_error when the connection cannot be made.
+  virtual Status add(const std::shared_ptr<IoPeer>& peer, const std::string& endpoint) = 0;
+  // Returns when it is driven no more. What it has sent may still go out for `linger_ms`.
+  virtual void remove(const IoPeer* peer, int linger_ms) = 0;
+  // Gives the peer a turn soon.
+  virtual void wake(const IoPeer* peer) = 0;
+  // The time of the cores that it drives.
+  [[nodiscard]] virtual TimeMs now() const = 0;
+};
+
+}  // namespace jobq

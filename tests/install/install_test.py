@@ -1,0 +1,68 @@
+#!/usr/bin/python3
+"""What `meson install` leaves is all that a user needs: programs, headers that stand alone, libjobq shared (with nothing but
+its API in it) and static, jobq.pc. A program outside of the tree is built against that copy and run against its broker."""
+
+import os
+import re
+import shlex
+import unittest
+
+from installation import ROOT, Installation, run
+
+# Headers of other libraries that a program must not get to see through ours; msgpack in two, which say so.
+HIDDEN = re.compile(r"/(zmq|lmdb|msgpack|fmt/|spdlog/|nlohmann/|toml\+\+/|xxhash|libjobq/|broker/)")
+WITH_MSGPACK = {"msgpack_body.hpp", "jobq.hpp"}
+
+
+class Installed(Installation):
+    def test_programs_and_settings_are_there(self):
+        for name in ("jobq-broker", "jobq"):
+            self.assertIn(name, run(self.prefix / "bin" / name, "--version"))
+        (settings,) = self.root.rglob("etc/jobq/jobq-broker.toml")
+        self.assertRegex(settings.read_text(encoding="utf-8"), r'(?m)^data = "/.*/lib/jobq"$')
+        run(self.prefix / "bin" / "jobq-broker", "--config", settings, "--check-config")
+
+    def test_headers_are_all_installed_and_stand_alone(self):
+        for folder in sorted(path for path in (ROOT / "include" / "jobq").rglob("*.hpp")):
+            name = folder.relative_to(ROOT / "include" / "jobq")
+            installed = self.prefix / "include" / "jobq" / name
+            self.assertTrue(installed.exists(), f"{name} is not installed: add it to libjobq/meson.build")
+            source = self.directory / "alone.cpp"
+            source.write_text(f'#include "jobq/{name}"\n', encoding="utf-8")
+            seen = run(*self.compiler, "-std=c++20", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-M", "-MG", source,
+                       f"-I{self.prefix}/include")
+            run(*self.compiler, "-std=c++20", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", source,
+                f"-I{self.prefix}/include")
+            foreign = {part for part in seen.split() if HIDDEN.search(part.replace(str(self.prefix), ""))}
+            if name.name in WITH_MSGPACK:
+                foreign = {part for part in foreign if "/msgpack" not in part}
+            self.assertEqual(foreign, set(), f"jobq/{name} lets other libraries' headers through")
+
+    def test_the_shared_library_exports_its_api_and_nothing_else(self):
+        library = self.libdir / "libjobq.so"
+        self.assertEqual(os.readlink(library), "libjobq.so.0")
+        self.assertRegex(run("objdump", "-p", library), r"SONAME\s+libjobq\.so\.0\n")
+        symbols = [line.split(maxsplit=2)[-1] for line in run("nm", "-DC", "--defined-only", library).splitlines()]
+        self.assertGreater(len(symbols), 40)
+        api = re.compile(r"(vtable for |typeinfo (name )?for )?jobq::((Client|Worker|Context|Runtime|Error)(::|\[|@@|$)|to_string(\[abi:cxx11\])?\(|"
+                         r"is_retryable\()|JOBQ_0$")
+        self.assertEqual([symbol for symbol in symbols if not api.match(symbol)], [])
+        for call in ("jobq::Client::try_enqueue", "jobq::Worker::run", "jobq::to_string[abi:cxx11](jobq::Code)", "jobq::is_retryable"):
+            self.assertTrue(any(symbol.startswith(call) for symbol in symbols), call)
+
+    def test_a_program_runs_with_the_shared_library(self):
+        program = self.directory / "outside-shared"
+        run(*self.compiler, self.built_object(), "-o", program, *shlex.split(run("pkg-config", "--libs", "jobq")))
+        self.assertIn("libjobq.so.0", run("objdump", "-p", program))
+        self.check_program(program, LD_LIBRARY_PATH=str(self.libdir))
+
+    def test_a_program_runs_with_the_static_library(self):
+        program = self.directory / "outside-static"
+        flags = run("pkg-config", "--static", "--libs", "jobq").replace("-ljobq", "-l:libjobq.a")
+        run(*self.compiler, self.built_object(), "-o", program, *shlex.split(flags))
+        self.assertNotIn("libjobq", run("objdump", "-p", program))
+        self.check_program(program)
+
+
+if __name__ == "__main__":
+    unittest.main()
