@@ -107,7 +107,24 @@ Fd& Fd::operator=(Fd&& other) noexcept {
 
 std::string data_file(const std::string& directory) { return fmt::format("{}/{}", directory, kDataFile); }
 
+// Before anything is made: a directory that is refused is not left behind.
+static void refuse_network_fs(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::filesystem::path place = std::filesystem::absolute(directory, error);
+  while (!std::filesystem::exists(place, error) && place.has_relative_path()) place = place.parent_path();
+  struct statfs fs {};
+  if (statfs(place.c_str(), &fs) != 0) fail(errno, fmt::format("cannot look at {}", place.string()));
+  if (const char* name = network_name(static_cast<std::uint32_t>(fs.f_type))) {
+    throw StoreError(
+        Code::io_error, StoreProblem::network_fs,
+        fmt::format("{} is on a {} file system, where locks and mapped files cannot be relied on; "
+                    "use a local disk (or, at your own risk, set store.allow_network_fs = true)",
+                    directory.string(), name));
+  }
+}
+
 void prepare_directory(const std::string& directory, bool allow_network_fs) {
+  if (!allow_network_fs) refuse_network_fs(directory);
   std::error_code error;
   const std::filesystem::path path(directory);
   if (!std::filesystem::exists(path, error)) {
@@ -117,15 +134,10 @@ void prepare_directory(const std::string& directory, bool allow_network_fs) {
     }
     if (path.has_parent_path()) sync_directory(path.parent_path());
   }
-  struct statfs fs {};
-  if (statfs(directory.c_str(), &fs) != 0) fail(errno, fmt::format("cannot look at {}", directory));
-  const char* name = network_name(static_cast<std::uint32_t>(fs.f_type));
-  if (name != nullptr && !allow_network_fs) {
+  if (!std::filesystem::is_directory(path, error)) {
     throw StoreError(
-        Code::io_error, StoreProblem::network_fs,
-        fmt::format("{} is on a {} file system, where locks and mapped files cannot be relied on; use a "
-                    "local disk, or allow it explicitly at your own risk",
-                    directory, name));
+        Code::io_error, StoreProblem::not_a_store,
+        fmt::format("{} is a file; --data names the directory that the store is kept in", directory));
   }
 }
 

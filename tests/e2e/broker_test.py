@@ -19,7 +19,7 @@ import zmq
 from processes import _die_with_parent, program, wait_until
 
 USAGE, CANNOT_LISTEN, INSECURE, BAD_CONFIG = 64, 69, 77, 78
-STORE_IN_USE, DAMAGED, READ_ONLY, NO_SPACE = 80, 81, 83, 85
+STORE_IN_USE, DAMAGED, READ_ONLY, NETWORK_FS, NO_SPACE, NOT_A_STORE, STORE_IO = 80, 81, 83, 84, 85, 86, 87
 FREE_PORT = "tcp://127.0.0.1:0"
 
 
@@ -224,6 +224,36 @@ class Refusals(Case):
         self.file("data/data.mdb", "this is no store\n" * 1000)
         # It cannot be told from a store that was overwritten.
         self.assert_ends(DAMAGED, [self.data], "--data", self.data, "--listen", FREE_PORT)
+
+    def test_file_in_the_place_of_the_directory(self):
+        place = self.file("plain", "no directory\n")
+        self.assert_ends(NOT_A_STORE, [place, "directory"], "--data", place, "--listen", FREE_PORT)
+
+    def test_data_of_another_program(self):
+        os.mkdir(self.data)
+        other = self.file("other.dump", "VERSION=3\nformat=print\ndatabase=theirs\ntype=btree\nmapsize=1048576\n"
+                          "HEADER=END\n key\n value\nDATA=END\n")
+        subprocess.run(["mdb_load", "-n", "-f", other, f"{self.data}/data.mdb"], check=True)
+        self.assert_ends(NOT_A_STORE, [self.data], "--data", self.data, "--listen", FREE_PORT)
+
+    def test_store_whose_file_cannot_be_opened(self):
+        os.makedirs(f"{self.data}/data.mdb")
+        self.assert_ends(STORE_IO, [f"{self.data}/data.mdb"], "--data", self.data, "--listen", FREE_PORT)
+
+    def test_file_system_that_may_be_remote(self):
+        local, place = f"{self.directory}/local", f"{self.directory}/mounted"
+        os.mkdir(local)
+        os.mkdir(place)
+        done = subprocess.run(["bindfs", local, place], capture_output=True, check=False)
+        if done.returncode != 0:
+            self.skipTest(f"LOUD: cannot mount (FUSE is needed): {done.stderr.decode().strip()}")
+        self.addCleanup(subprocess.run, ["umount", "-l", place], check=False)
+        self.assert_ends(NETWORK_FS, [place, "FUSE", "store.allow_network_fs"],
+                         "--data", f"{place}/data", "--listen", FREE_PORT)
+        self.assertEqual(os.listdir(local), [])
+        allowed = self.file("allowed.toml", "[store]\nallow_network_fs = true\n")
+        with Broker(f"{place}/data", "--config", allowed) as broker, Client(broker.endpoint) as client:
+            client.admin("ping")
 
     def test_directory_that_cannot_be_written(self):
         if os.geteuid() == 0:
