@@ -1,7 +1,10 @@
 #include "libjobq/link.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "libjobq/base/utf8.hpp"
 #include "libjobq/protocol/codec.hpp"
 
 namespace jobq {
@@ -29,6 +32,15 @@ void Link::disconnected() {
 Link::Event Link::receive(const protocol::ReplyMessage& message, TimeMs now) {
   if (const auto* welcome = std::get_if<protocol::Welcome>(&message.body)) {
     if (state_ != State::greeting || message.request_id != hello_id_) return Event::consumed;
+    if (welcome->version != protocol::kWireVersion) {
+      return refuse(
+          Status(Code::unsupported_version,
+                 fmt::format("{} at {} answered hello with wire version {}, this side speaks {} to {}; "
+                             "upgrade the older one",
+                             valid_utf8(welcome->broker), identity_.endpoint, welcome->version,
+                             protocol::kWireVersion, protocol::kWireVersion)),
+          now + kRetryAfterRefusal);
+    }
     state_ = State::up;
     ever_up_ = true;
     refusal_ = {};
@@ -38,9 +50,14 @@ Link::Event Link::receive(const protocol::ReplyMessage& message, TimeMs now) {
   }
   const auto* error = std::get_if<protocol::Error>(&message.body);
   if (error == nullptr || state_ != State::greeting || message.request_id != hello_id_) return Event::none;
+  return refuse(Status(error->code, error->text),
+                now + DurationMs{std::max<std::int64_t>(error->retry_after_ms, kRetryAfterRefusal.ms)});
+}
+
+Link::Event Link::refuse(Status why, TimeMs again_at) {
   state_ = State::down;
-  refusal_ = Status(error->code, error->text);
-  reconnect_at_ = now + DurationMs{std::max<std::int64_t>(error->retry_after_ms, kRetryAfterRefusal.ms)};
+  refusal_ = std::move(why);
+  reconnect_at_ = again_at;
   return Event::refused;
 }
 

@@ -78,6 +78,8 @@ class Link {
  private:
   enum class State : std::uint8_t { down, greeting, up };
 
+  Event refuse(Status why, TimeMs again_at);
+
   LinkIdentity identity_;
   State state_ = State::down;
   bool ever_up_ = false;

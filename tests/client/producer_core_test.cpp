@@ -336,6 +336,22 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(done[0].results[0].code() == Code::body_too_large);
 }
 
+TEST_CASE_FIXTURE(Fixture, "a broker that chooses a version which was not offered is not spoken to") {
+  submit(TimeMs{1000});
+  core.connected(TimeMs{1000});
+  const auto hello = take_sent(core);
+  REQUIRE(hello.size() == 1);
+  protocol::Welcome welcome;
+  welcome.version = 2;
+  welcome.broker = "jobq-broker 9.1";
+  answer(core, hello[0].message.request_id, welcome, TimeMs{1001});
+  CHECK(tick(TimeMs{1001}).empty());
+  REQUIRE(done.size() == 1);
+  CHECK(done[0].results[0].code() == Code::unsupported_version);
+  CHECK(done[0].results[0].status().text().find("jobq-broker 9.1") != std::string::npos);
+  CHECK_FALSE(core.link().up());
+}
+
 TEST_CASE_FIXTURE(Fixture, "a broker of another version ends what waits with its reason") {
   submit(TimeMs{1000});
   core.connected(TimeMs{1000});

@@ -53,7 +53,10 @@ class ScriptedBroker:
             self.requests.append((kind, fields))
             answer = self._answer(kind, fields)
             if answer is not SILENCE:
-                self._socket.send_multipart([peer, msgpack.packb([1, answer[0], request_id, *answer[1]])])
+                self._send(peer, request_id, *answer)
+
+    def _send(self, peer, request_id, kind, fields):
+        self._socket.send_multipart([peer, msgpack.packb([1, kind, request_id, *fields])])
 
     def _answer(self, kind, fields):
         if kind == HELLO:
