@@ -18,9 +18,9 @@
 #include "broker/server/log.hpp"
 #include "broker/server/server.hpp"
 #include "broker/server/signals.hpp"
-#include "broker/server/supervisor.hpp"
 #include "broker/store/lmdb_options.hpp"
 #include "jobq/version.hpp"
+#include "libjobq/base/supervisor.hpp"
 
 namespace jobq {
 namespace {

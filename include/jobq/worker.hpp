@@ -20,6 +20,7 @@
 // (DrainReport::abandoned); end the process then.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -87,6 +88,10 @@ class JOBQ_API Worker {
 
   // Whether the broker has accepted the registration on the connection that is up now.
   [[nodiscard]] bool registered() const;
+
+  // For watchdogs: asks the I/O thread for a turn and says when its last one was. One that hangs is seen by a time
+  // that stays behind. Before run(): time_point::min().
+  [[nodiscard]] std::chrono::steady_clock::time_point last_turn() const;
 
  private:
   std::unique_ptr<WorkerImpl> impl_;

@@ -73,6 +73,7 @@ class WorkerImpl {
   DrainReport run();
   void stop();
   [[nodiscard]] bool registered() const;
+  [[nodiscard]] std::chrono::steady_clock::time_point last_turn() const;
 
  private:
   void refuse_late_handler() const;
@@ -212,6 +213,12 @@ bool WorkerImpl::registered() const {
   return peer_ && peer_->registered();
 }
 
+std::chrono::steady_clock::time_point WorkerImpl::last_turn() const {
+  const std::lock_guard lock(mutex_);
+  if (!peer_) return std::chrono::steady_clock::time_point::min();
+  return peer_->last_turn();
+}
+
 Worker::Worker(std::string endpoint, WorkerOptions options)
     : impl_(std::make_unique<WorkerImpl>(std::move(endpoint), std::move(options))) {}
 Worker::~Worker() = default;
@@ -221,5 +228,6 @@ void Worker::on_any(Handler handler) { impl_->on_any(std::move(handler)); }
 DrainReport Worker::run() { return impl_->run(); }
 void Worker::stop() { impl_->stop(); }
 bool Worker::registered() const { return impl_->registered(); }
+std::chrono::steady_clock::time_point Worker::last_turn() const { return impl_->last_turn(); }
 
 }  // namespace jobq

@@ -56,6 +56,12 @@ void WorkerPeer::drain(std::chrono::milliseconds total, std::chrono::millisecond
   runtime->driver().wake(this);
 }
 
+std::chrono::steady_clock::time_point WorkerPeer::last_turn() {
+  using Clock = std::chrono::steady_clock;
+  wake();
+  return Clock::time_point{Clock::duration{turned_at_.load()}};
+}
+
 Status WorkerPeer::refusal() const {
   const std::lock_guard lock(mutex_);
   return refusal_;
@@ -104,6 +110,7 @@ bool WorkerPeer::after_turn(TimeMs now) {
     std::visit([&](auto& what) { take(std::move(what), now); }, event);
   }
   registered_.store(core_.registered());
+  turned_at_.store(std::chrono::steady_clock::now().time_since_epoch().count());
   if (core_.done() && !done_.exchange(true)) {
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(changed_fd_, &one, sizeof(one));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -32,6 +33,8 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
   void extend(const protocol::LeaseRef& lease);
   void drain(std::chrono::milliseconds total, std::chrono::milliseconds grace, bool at_once);
   [[nodiscard]] bool registered() const { return registered_.load(); }
+  // When the I/O thread last turned; asks it to turn again.
+  [[nodiscard]] std::chrono::steady_clock::time_point last_turn();
   [[nodiscard]] bool done() const { return done_.load(); }
   [[nodiscard]] Status refusal() const;
   void log(std::string_view line) override;
@@ -74,6 +77,7 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
   const int changed_fd_;
   std::atomic<bool> registered_{false};
   std::atomic<bool> done_{false};
+  std::atomic<std::chrono::steady_clock::rep> turned_at_{0};
 
   // The I/O thread's own.
   WorkerCore core_;

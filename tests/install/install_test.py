@@ -16,11 +16,17 @@ WITH_MSGPACK = {"msgpack_body.hpp", "jobq.hpp"}
 
 class Installed(Installation):
     def test_programs_and_settings_are_there(self):
-        for name in ("jobq-broker", "jobq"):
+        for name in ("jobq-broker", "jobq-worker", "jobq"):
             self.assertIn(name, run(self.prefix / "bin" / name, "--version"))
         (settings,) = self.root.rglob("etc/jobq/jobq-broker.toml")
         self.assertRegex(settings.read_text(encoding="utf-8"), r'(?m)^data = "/.*/lib/jobq"$')
         run(self.prefix / "bin" / "jobq-broker", "--config", settings, "--check-config")
+
+    def test_units_name_the_installed_programs(self):
+        units = self.prefix / "lib" / "systemd" / "system"
+        for unit, name in (("jobq-broker.service", "jobq-broker"), ("jobq-worker@.service", "jobq-worker")):
+            (started,) = re.findall(r"(?m)^ExecStart=(\S+)", (units / unit).read_text(encoding="utf-8"))
+            self.assertTrue((self.root / started.lstrip("/")).samefile(self.prefix / "bin" / name), started)
 
     def test_headers_are_all_installed_and_stand_alone(self):
         for folder in sorted(path for path in (ROOT / "include" / "jobq").rglob("*.hpp")):

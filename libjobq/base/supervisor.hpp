@@ -1,4 +1,4 @@
-// Tells the supervisor how the broker is doing: systemd's notification protocol (sd_notify(3): one datagram to the socket
+// Tells the supervisor how a service (broker, jobq-worker) is doing: systemd's notification protocol (sd_notify(3): one datagram to the socket
 // that $NOTIFY_SOCKET names), and endpoints on a descriptor for whoever started it with --ready-fd.
 //
 // Not thread-safe. Without a supervisor every call does nothing.
@@ -22,8 +22,11 @@ class Supervisor {
 
   void ready() { notify("READY=1"); }
   void stopping() { notify("STOPPING=1"); }
+  // One line for `systemctl status`.
+  void status(std::string_view line) { notify(std::string("STATUS=").append(line)); }
   // The loop turns. At most so often as the supervisor wants to hear it.
   void alive(TimeMs now);
+  [[nodiscard]] bool there() const { return socket_ >= 0; }
   // How often alive() wants to be called; nullopt: never.
   [[nodiscard]] std::optional<DurationMs> alive_every() const { return alive_every_; }
 

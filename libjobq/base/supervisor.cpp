@@ -1,4 +1,4 @@
-#include "broker/server/supervisor.hpp"
+#include "libjobq/base/supervisor.hpp"
 
 #include <sys/socket.h>
 #include <sys/un.h>
