@@ -3,6 +3,10 @@
 # the broker in the middle, and says what came of it.
 #
 #   customers (post_orders.py) -> shop_server -> jobq-broker -> receipt_worker -> mail server (smtp_server.py)
+#                                                            `-> jobq-worker   -> take_from_stock.sh, the warehouse
+#
+# Each order is three jobs: its receipt, what the warehouse has to do, and, a while later, a mail that asks how it was.
+# The warehouse does not know one of the articles, so its jobs end among the dead, and are worked through at the end.
 #
 # Exits 0 when every promise held, 1 when not. Leaves no process behind. A second run takes well under 30 seconds.
 #   --keep   keep the directory with all logs, mails and the broker's data (always kept when something failed)
@@ -92,6 +96,7 @@ if ! {
 fi
 rm -f "$log"
 broker_program=$PWD/build/broker/jobq-broker
+worker_program=$PWD/build/worker/jobq-worker
 jobq=$PWD/build/cli/jobq
 shop_files=$PWD/examples/shop
 
@@ -122,13 +127,13 @@ broker_answers() { kill -0 "$broker" && "$jobq" stats; }
 answered() { wc -l 2>/dev/null <"$dir/answers.jsonl" || echo 0; }
 has_answered() { [ "$(answered)" -ge "$1" ]; }
 all_done() {
-  "$jobq" stats receipts --json | "$python" -c '
+  "$jobq" stats --json | "$python" -c '
 import json, sys
-queue = json.load(sys.stdin)["queues"][0]
-sys.exit(queue["ready"] + queue["leased"] + queue["scheduled"] > 0)'
+queues = json.load(sys.stdin)["queues"]
+sys.exit(any(queue["ready"] + queue["leased"] + queue["scheduled"] for queue in queues))'
 }
 
-say "Starting the mail server, the broker, the shop and two workers in $dir"
+say "Starting the mail server, the broker, the shop, two mail workers and the warehouse in $dir"
 start mail-server "$python" "$shop_files/smtp_server.py" --port 0 --port-file "$dir/mail.port" \
   --received "$dir/received.jsonl" --mailboxes "$shop_files/mailboxes.json"
 mail_server=$started
@@ -136,7 +141,9 @@ start_broker
 wait_until 10 "the broker answers" broker_answers
 # Mail servers that say "later" mean seconds here, not hours: try again soon.
 "$jobq" queue set receipts backoff_min=300ms backoff_max=2s >/dev/null
-start shop build/examples/shop_server --port 0 --port-file "$dir/shop.port"
+"$jobq" queue set surveys backoff_min=300ms backoff_max=2s >/dev/null
+# Two weeks, elsewhere.
+start shop build/examples/shop_server --port 0 --port-file "$dir/shop.port" --survey-after 4
 shop=$started
 wait_until 10 "the mail server listens" test -s "$dir/mail.port"
 wait_until 10 "the shop listens" test -s "$dir/shop.port"
@@ -145,6 +152,11 @@ for _ in 1 2; do
   start worker build/examples/receipt_worker --mail-server "smtp://127.0.0.1:$(cat "$dir/mail.port")" --concurrency 4
   workers+=("$started")
 done
+mkdir "$dir/warehouse"
+printf '%s\n' TEA-250 TEA-1000 POT-BLUE CUP-2 CUP-6 HONEY FILTER-100 >"$dir/warehouse/articles"  # and no SPOON
+start warehouse "$worker_program" --queue stock --concurrency 4 --max-run 10s -- \
+  "$shop_files/take_from_stock.sh" "$dir/warehouse"
+workers+=("$started")
 say "Before: jobq stats"
 "$jobq" stats
 
@@ -167,14 +179,24 @@ posted=yes
 { wait "$poster" || posted=no; } 2>/dev/null
 [ $posted = yes ] || echo "some orders were not answered with 202 (see $dir/post-orders.log)"
 
-say "All orders are posted; waiting until the last receipt is sent or given up"
-wait_until 60 "no receipt waits any more" all_done
+say "All orders are posted; waiting until the last mail is sent or given up"
+wait_until 60 "no job waits any more" all_done
 say "After: jobq stats"
 "$jobq" stats
 
+# ---- the dead letters of the warehouse, as one would at three in the morning --------------------------
+say "The warehouse has dead jobs. How many different problems is that? jobq dead show stock"
+"$jobq" dead show stock
+say "One article is missing in its list: put it there, count what a redrive would take, redrive"
+echo SPOON >>"$dir/warehouse/articles"
+"$jobq" dead redrive stock --error SPOON --dry-run
+"$jobq" dead redrive stock --error SPOON
+wait_until 60 "the redriven jobs are done" all_done
+echo "  dead in 'stock' now: $("$jobq" dead ls stock --json | "$python" -c 'import json, sys; print(len(json.load(sys.stdin)["jobs"]))')"
+
 # ---- what came of it --------------------------------------------------------------------------------
 "$jobq" dead ls receipts --json >"$dir/dead.json"
-"$jobq" stats receipts --json >"$dir/stats.json"
+"$jobq" stats --json >"$dir/stats.json"
 stop TERM "${workers[@]}" "$shop"
 stop TERM "$broker" "$mail_server"
 say "What came of it (broker killed with -9 after $killed_at answers)"

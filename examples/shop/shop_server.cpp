@@ -1,9 +1,9 @@
-// The shop's web server: takes orders and answers at once; the receipts are sent behind it, by
-// receipt_worker.
+// The shop's web server: takes orders and answers at once. What an order sets going happens behind it: its receipt and, some
+// time later, a question how it was are mailed by receipt_worker; the warehouse's shell script takes the goods from stock
+// (jobq-worker).
 //
-//   POST /checkout   an order as JSON -> 202 {"order", "job", "duplicate", "total"} as soon as its receipt is
-//   on disk
-//                    in the broker; 4xx {"error", "field"} says what is wrong with the order; 503 with
+//   POST /checkout   an order as JSON -> 202 {"order", "job", "duplicate", "total"} as soon as all its jobs are on
+//                    disk in the broker; 4xx {"error", "field"} says what is wrong with the order; 503 with
 //                    Retry-After when the broker did not answer in time: post it again, an order has one
 //                    receipt however often it comes
 //   GET /healthz     200 {"status": "ok"}
@@ -17,6 +17,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -50,7 +51,8 @@ void answer(httplib::Response& response, int status, const json& body) {
 
 class Shop {
  public:
-  explicit Shop(const std::string& endpoint) : client_(endpoint) {}
+  Shop(const std::string& endpoint, std::chrono::milliseconds survey_delay)
+      : client_(endpoint), survey_delay_(survey_delay) {}
 
   void checkout(const httplib::Request& request, httplib::Response& response) {
     const auto parsed = shop::parse_order(request.body);
@@ -61,25 +63,51 @@ class Shop {
           {{"error", field.empty() ? problem->message : field + " " + problem->message}, {"field", field}});
       return;
     }
-    enqueue_receipt(std::get<shop::Order>(parsed), response);
+    enqueue_jobs(std::get<shop::Order>(parsed), response);
   }
 
  private:
-  void enqueue_receipt(const shop::Order& order, httplib::Response& response) {
-    // The key makes a second posting of the order the same receipt, while it waits and for a day after it was
-    // sent.
+  // The key makes a second posting of the order the same job, while it waits and for a day after it was done.
+  static jobq::EnqueueOptions once_per_order(const char* what, const shop::Order& order) {
     jobq::EnqueueOptions options;
-    options.unique_key = fmt::format("receipt:{}", order.number);
+    options.unique_key = fmt::format("{}:{}", what, order.number);
     options.unique_for = 24h;
     options.timeout = kCheckoutDeadline;
+    return options;
+  }
+
+  // A line per article: what a shell script reads without help.
+  std::future<jobq::EnqueueResult> enqueue_stock(const shop::Order& order) {
+    std::string lines;
+    for (const shop::OrderItem& item : order.items) lines += fmt::format("{} {}\n", item.sku, item.quantity);
+    jobq::EnqueueOptions options = once_per_order("stock", order);
+    options.type = "TakeFromStock";
+    options.headers = {{"order", std::to_string(order.number)}};
+    return client_.enqueue_async(shop::kStockQueue, lines, options);
+  }
+
+  std::future<jobq::EnqueueResult> enqueue_survey(const shop::Order& order) {
+    jobq::EnqueueOptions options = once_per_order("survey", order);
+    options.delay = survey_delay_;
+    options.expires_in = survey_delay_ + 7 * 24h;  // nobody remembers after that
+    options.priority = 2;
+    return client_.enqueue_async(shop::kSurveyQueue, shop::AskHowItWas{order.number, order.email}, options);
+  }
+
+  void enqueue_jobs(const shop::Order& order, httplib::Response& response) {
+    // All three travel in one message. The order is taken when all are: should one be refused, or its fate be unknown,
+    // the customer posts again, and each key makes sure that nothing is done twice.
+    auto stock = enqueue_stock(order);
+    auto survey = enqueue_survey(order);
     const jobq::EnqueueResult made = client_.try_enqueue(
-        shop::kReceiptQueue, shop::SendReceipt{order.number, order.email, receipt_text(order)}, options);
-    if (!made.ok()) {
-      // Refused, or unknown: the same answer, because posting again is right in both cases.
+        shop::kReceiptQueue, shop::SendReceipt{order.number, order.email, receipt_text(order)},
+        once_per_order("receipt", order));
+    for (const jobq::EnqueueResult& result : {made, stock.get(), survey.get()}) {
+      if (result.ok()) continue;
       response.set_header("Retry-After", "1");
       answer(response, 503,
              {{"error", "the order could not be taken just now; post it again"},
-              {"reason", made.status().text()}});
+              {"reason", result.status().text()}});
       return;
     }
     if (made->body_differs) {
@@ -96,6 +124,7 @@ class Shop {
   }
 
   jobq::Client client_;  // used by all of the server's threads at once
+  std::chrono::milliseconds survey_delay_;
 };
 
 void add_routes(httplib::Server& server, Shop& shop) {
@@ -127,10 +156,15 @@ int main(int argc, char** argv) {
   std::string endpoint = "tcp://127.0.0.1:7710";
   int port = 8080;
   std::string port_file;
+  double survey_after_s = 14 * 24 * 3600;
   CLI::App app{"The shop's web server: POST /checkout, GET /healthz"};
   app.add_option("--endpoint", endpoint, "the broker")->envname("JOBQ_ENDPOINT")->capture_default_str();
   app.add_option("--port", port, "on 127.0.0.1; 0: any free one")->capture_default_str();
   app.add_option("--port-file", port_file, "write the port to this file when listening");
+  app.add_option("--survey-after", survey_after_s,
+                 "seconds after the order until the customer is asked how it was")
+      ->check(CLI::Range(0.0, 365.0 * 24 * 3600))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
 
   // Blocked before any thread exists, so that one thread can wait for them.
@@ -140,7 +174,7 @@ int main(int argc, char** argv) {
   sigaddset(&stop_signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
 
-  Shop shop(endpoint);
+  Shop shop(endpoint, std::chrono::milliseconds{static_cast<std::int64_t>(survey_after_s * 1000)});
   httplib::Server server;
   server.new_task_queue = [] { return new httplib::ThreadPool(kHttpThreads); };
   server.set_payload_max_length(kOrderBytesMax);

@@ -51,6 +51,9 @@ class Quickstart(unittest.TestCase):
         self.assertIn("1,001 of 1,001 posts", done.stdout)
         self.assertIn("1 job, 1 receipt", done.stdout)
         self.assertIn("550 5.1.1 <frances.horvat.29@customers.example>: no such mailbox here", done.stdout)
+        self.assertIn("no article SPOON in the warehouse's list", done.stdout)
+        self.assertIn("dead in 'stock' now: 0", done.stdout)
+        self.assertIn("taken from stock        4,930 pieces for 1,000 orders", done.stdout)
         for moment in ("Before: jobq stats", "During: jobq stats", "After: jobq stats"):
             self.assertIn(moment, done.stdout)
         self.assertLess(took, 30 * float(os.environ.get("JOBQ_TEST_PATIENCE", "1")), "a second run takes too long")

@@ -22,7 +22,7 @@ class Shop(unittest.TestCase):
     def setUp(self):
         self.space = self.enterContext(Workspace())
         self.broker = self.space.broker()
-        self.port = self.listening("shop", program("JOBQ_SHOP_SERVER"), "--endpoint", self.space.endpoint)
+        self.port = self.listening("shop", program("JOBQ_SHOP_SERVER"), "--endpoint", self.space.endpoint, "--survey-after", 0.5)
 
     def listening(self, name, *command):
         port_file = self.space.directory / f"{name}.port"
@@ -45,8 +45,9 @@ class Shop(unittest.TestCase):
         body = order if isinstance(order, (str, bytes)) else json.dumps(order)
         return http_request(self.port, "POST", "/checkout", body, {"Content-Type": "application/json", **headers})
 
-    def mails(self):
-        return [json.loads(line) for line in self.received.read_text().splitlines()]
+    def mails(self, subject=""):
+        mails = [json.loads(line) for line in self.received.read_text().splitlines()]
+        return [mail for mail in mails if mail["subject"].startswith(subject)]
 
     def test_a_good_order_is_accepted_with_its_job(self):
         status, _, body = self.post(GOOD)
@@ -116,9 +117,9 @@ class Shop(unittest.TestCase):
             queue = self.space.queue("receipts")
             return queue["acked_total"] == 2 and queue["dead"] == 1
         wait_until(all_done, "two receipts are sent and one is dead")
-        mails = {mail["to"]: mail for mail in self.mails()}
+        mails = {mail["to"]: mail for mail in self.mails("Your receipt")}
         self.assertEqual(sorted(mails), ["ada@customers.example", "busy@customers.example"])
-        self.assertEqual(len(self.mails()), 2)
+        self.assertEqual(len(self.mails("Your receipt")), 2)
         self.assertEqual(mails["ada@customers.example"]["message_id"], "<receipt-1@shop.example>")
         self.assertIn("2 x TEA", mails["ada@customers.example"]["text"])
         self.assertGreater(int(mails["busy@customers.example"]["attempt"]), 1)
@@ -126,13 +127,61 @@ class Shop(unittest.TestCase):
         self.assertEqual([job["error"] for job in dead], ["550 5.1.1 no such mailbox here"])
         self.assertEqual(self.worker.stop(), 0)
 
+    def start_warehouse(self, *articles):
+        self.warehouse = self.space.directory / "warehouse"
+        self.warehouse.mkdir()
+        (self.warehouse / "articles").write_text("".join(f"{article}\n" for article in articles))
+        return self.space.start("warehouse", program("JOBQ_WORKER"), "--endpoint", self.space.endpoint, "--queue", "stock",
+                                "--concurrency", 4, "--", SHOP / "take_from_stock.sh", self.warehouse)
+
+    def taken(self, order):
+        path = self.warehouse / "taken" / str(order)
+        return path.read_text() if path.exists() else None
+
+    def test_the_warehouse_takes_what_was_ordered_once(self):
+        worker = self.start_warehouse("TEA", "CUP")
+        items = [{"sku": "TEA", "quantity": 2, "price_cents": 350}, {"sku": "CUP", "quantity": 1, "price_cents": 100}]
+        self.post({**GOOD, "items": items})
+        wait_until(lambda: self.space.queue("stock")["acked_total"] == 1, "the goods are taken")
+        self.assertEqual(self.taken(1), "TEA 2\nCUP 1\n")
+        # The same job once more, as after a crash between the work and its ack.
+        self.space.jobq("enqueue", "stock", "--header", "order=1", "--body", "TEA 2\nCUP 1\n").check_returncode()
+        wait_until(lambda: self.space.queue("stock")["acked_total"] == 2, "it is done again")
+        self.assertEqual([path.name for path in (self.warehouse / "taken").iterdir()], ["1"])
+        self.assertEqual(worker.stop(), 0)
+
+    def test_an_unknown_article_is_a_dead_letter_that_can_be_worked_through(self):
+        self.start_warehouse("TEA")
+        for number in (1, 2, 3):
+            self.post({**GOOD, "order": number, "items": [{"sku": "SPOON", "quantity": number, "price_cents": 1}]})
+        wait_until(lambda: self.space.queue("stock")["dead"] == 3, "three are dead")
+        self.assertIsNone(self.taken(1))
+        errors = {job["error"] for job in self.space.jobq_json("dead", "ls", "stock")["jobs"]}
+        self.assertEqual(errors, {"no article SPOON in the warehouse's list"})
+        with open(self.warehouse / "articles", "a", encoding="utf-8") as articles:
+            articles.write("SPOON\n")
+        self.space.jobq("dead", "redrive", "stock", "--error", "SPOON").check_returncode()
+        wait_until(lambda: self.space.queue("stock")["acked_total"] == 3, "they are done")
+        self.assertEqual([self.taken(number) for number in (1, 2, 3)], ["SPOON 1\n", "SPOON 2\n", "SPOON 3\n"])
+
+    def test_customers_are_asked_how_it_was_a_while_later_and_once(self):
+        self.start_mail()
+        self.space.jobq("queue", "set", "surveys", "backoff_min=100ms", "backoff_max=500ms").check_returncode()
+        for number, mailbox in enumerate(("ada", "busy", "closed"), 1):
+            self.post({**GOOD, "order": number, "email": f"{mailbox}@customers.example"})
+        self.post({**GOOD, "order": 1})
+        wait_until(lambda: self.space.queue("surveys")["acked_total"] == 3, "all questions are asked or dropped")
+        asked = self.mails("How was it")
+        self.assertEqual(sorted(mail["subject"] for mail in asked), ["How was it, order 1?", "How was it, order 2?"])
+        self.assertEqual(self.space.queue("surveys")["dead"], 0, "nobody has to look after a question")
+
     def test_an_order_posted_again_after_its_receipt_was_sent_sends_no_second_one(self):
         self.start_mail()
         first = self.post(GOOD)[2]
         wait_until(lambda: self.space.queue("receipts")["acked_total"] == 1, "the receipt is sent")
         status, _, again = self.post(GOOD)
         self.assertEqual((status, again["job"], again["duplicate"]), (202, first["job"], True))
-        self.assertEqual(len(self.mails()), 1)
+        self.assertEqual(len(self.mails("Your receipt")), 1)
 
 
 if __name__ == "__main__":
