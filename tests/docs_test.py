@@ -1,10 +1,21 @@
 #!/usr/bin/python3
 """The documents are true where a machine can tell: links lead somewhere, named tests exist, tables are whole."""
 
+import json
 import re
 import unittest
 
+from docs.blocks import blocks_of
+from docs.console_test import DOCUMENTS
 from source_tree import ROOT, files, lines_of, text_of
+
+# Documents whose blocks have a test of their own: what that test runs by itself.
+TRIED_ELSEWHERE = {
+    "docs/cli.md": "tests/e2e/cli_docs_test.py",
+    "docs/install.md": "tests/install/install_test.py",
+    "docs/protocol.md": "tests/e2e/wire_case.py",
+}
+NOT_RUN_AT_MOST = 6
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 STATES = ("scheduled", "ready", "leased", "dead", "gone")
@@ -91,6 +102,38 @@ class Documents(unittest.TestCase):
             elif case not in re.sub(r'"\s*\n\s*"', "", text_of(path)):
                 missing.append(f'{path} has no case "{case}"')
         self.assertEqual(missing, [])
+
+    def test_every_code_block_is_tried(self):
+        untried, not_run = [], []
+        pieces = "".join(text_of(name) for name in files("tests/docs/*.cpp"))
+        for name in files("README.md", "docs/*.md"):
+            blocks = [block for block in blocks_of(text_of(name)) if block.language]
+            typed = "".join(block.text for block in blocks if block.language == "console")
+            if name in TRIED_ELSEWHERE:
+                self.assertTrue((ROOT / TRIED_ELSEWHERE[name]).is_file(), name)
+                continue
+            if typed and name not in DOCUMENTS:
+                untried.append(f"{name}: its commands are not run: add it to tests/docs/console_test.py")
+            for block in blocks:
+                where = f"{name}:{block.line}: {block.language}"
+                include = f'#include "{name.split("/")[-1].removesuffix(".md").lower()}/{block.name}.inc"'
+                if block.not_run:
+                    not_run.append(where)
+                elif block.is_file:
+                    if block.name not in typed and not any(
+                            f'#include "{block.name}"' in other.text for other in blocks):
+                        untried.append(f"{where}: no command of the document uses {block.name}")
+                elif block.language == "cpp":
+                    if include not in pieces:
+                        untried.append(f"{where}: no test has {include}")
+                elif block.language == "json":
+                    lines = block.text.splitlines()
+                    for text in [block.text] if lines[0].count("{") > lines[0].count("}") else lines:
+                        json.loads(text)
+                elif block.language != "console":
+                    untried.append(f"{where}: neither a file that commands use, nor marked as not run (tests/docs/blocks.py)")
+        self.assertEqual(untried, [])
+        self.assertLessEqual(len(not_run), NOT_RUN_AT_MOST, not_run)
 
 
 if __name__ == "__main__":
