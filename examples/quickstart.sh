@@ -143,7 +143,7 @@ wait_until 10 "the broker answers" broker_answers
 "$jobq" queue set receipts backoff_min=300ms backoff_max=2s >/dev/null
 "$jobq" queue set surveys backoff_min=300ms backoff_max=2s >/dev/null
 # Two weeks, elsewhere.
-start shop build/examples/shop_server --port 0 --port-file "$dir/shop.port" --survey-after 4
+start shop build/examples/shop_server --port 0 --port-file "$dir/shop.port" --survey-after 2
 shop=$started
 wait_until 10 "the mail server listens" test -s "$dir/mail.port"
 wait_until 10 "the shop listens" test -s "$dir/shop.port"

@@ -9,16 +9,19 @@
 set -eu
 directory=$1
 order=$JOBQ_HEADER_ORDER
-mkdir -p "$directory/taken"
 [ ! -e "$directory/taken/$order" ] || exit 0  # an earlier attempt came so far
+[ -d "$directory/taken" ] || mkdir -p "$directory/taken"
 
+articles=
+while read -r sku; do articles="$articles $sku "; done <"$directory/articles"
 list=$directory/taken/.$JOBQ_JOB_ID
-cat >"$list"
-while read -r sku _; do
-  if ! grep -qxF -- "$sku" "$directory/articles"; then
-    rm -f "$list"
-    echo "no article $sku in the warehouse's list" >&2
-    exit 65  # trying again is of no use before somebody has looked: dead, with these words
-  fi
-done <"$list"
+while read -r sku quantity || [ -n "$sku" ]; do  # also a last line without an end
+  case $articles in
+    *" $sku "*) echo "$sku $quantity" ;;
+    *)
+      rm -f "$list"
+      echo "no article $sku in the warehouse's list" >&2
+      exit 65 ;;  # trying again is of no use before somebody has looked: dead, with these words
+  esac
+done >"$list"
 mv "$list" "$directory/taken/$order"
