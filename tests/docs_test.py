@@ -135,6 +135,23 @@ class Documents(unittest.TestCase):
         self.assertEqual(untried, [])
         self.assertLessEqual(len(not_run), NOT_RUN_AT_MOST, not_run)
 
+    def test_members_and_settings_that_are_named_exist(self):
+        headers = "".join(text_of(name) for name in files("include/jobq/*.hpp"))
+        settings = text_of("docs/configuration.md")
+        wrong = []
+        for name in files("README.md", "docs/*.md"):
+            text = re.sub(r"^```cpp.*?^```$", "", text_of(name), flags=re.DOTALL | re.MULTILINE)  # those are compiled
+            for member in re.findall(r"\b(?:job|client|worker)\.(\w+)\(", text):
+                if not re.search(rf"\b{member}\(", headers):
+                    wrong.append(f"{name}: no member {member}() in include/jobq/")
+            for option in re.findall(r"[`{( ]\.(\w+)(?: =|`)", text):
+                if not re.search(rf"\b{option}\b", headers):
+                    wrong.append(f"{name}: no option .{option} in include/jobq/options.hpp")
+            for setting in re.findall(r"`((?:limits|store|engine|queue_defaults)\.\w+)`", text):
+                if f"| `{setting}` |" not in settings:
+                    wrong.append(f"{name}: docs/configuration.md has no setting {setting}")
+        self.assertEqual(wrong, [])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -31,6 +31,7 @@ DOCUMENTS = {
     "docs/persistent_workers.md": ["broker", "examples/persistent/thumbnails.py"],
     "docs/quickstart.md": [],
     "docs/recipes.md": ["broker"],
+    "docs/troubleshooting.md": ["broker"],
 }
 LOOKS = re.compile(r"(ls |jobq (stats|job (show|why)|dead (ls|show|summary)|queue (ls|show)|worker (ls|show)|ping|events)\b|cat |grep |tail |head )")
 
@@ -184,6 +185,22 @@ class Documents(unittest.TestCase):
                 seen = session.run(command, written)
                 self.assertTrue(shows(shape(seen), shape(written)),
                                 f"{name}:{block.line}: `{command}` is to print\n{written}\nbut prints\n{seen}")
+
+    def test_commands_that_are_named_exist(self):
+        named = set()
+        for path in (*ROOT.glob("docs/*.md"), ROOT / "README.md"):
+            for words in re.findall(r"(?:`|\$ )jobq ((?:[a-z]+ ?)+)", path.read_text(encoding="utf-8")):
+                named.add(tuple(words.split()[:2]))
+        self.assertGreater(len(named), 15)
+        wrong = []
+        for words in sorted(named):
+            for length in (2, 1):  # The second word may be an argument.
+                done = subprocess.run([os.environ["JOBQ_CLI"], *words[:length], "--help"], capture_output=True, text=True, check=False)
+                if done.returncode == 0:
+                    break
+            if done.returncode != 0 or (length == 1 and re.search(r"^Subcommands:$", done.stdout, re.MULTILINE) and len(words) == 2):
+                wrong.append(" ".join(words))
+        self.assertEqual(wrong, [])
 
     def test_what_is_shown(self):
         self.assertTrue(shows(["a", "b", "c"], ["a", "...", "c"]))
