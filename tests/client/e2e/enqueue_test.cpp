@@ -35,6 +35,10 @@ std::chrono::milliseconds time_of(F f) {
   return std::chrono::milliseconds((monotonic_now() - begin).ms);
 }
 
+// What a busy machine may add to a deadline. How exactly deadlines are kept is tested in virtual time; here a wait that
+// ignores its own deadline would last for the client's own timeout, or for ever.
+std::chrono::milliseconds late() { return patient(1s); }
+
 }  // namespace
 
 TEST_CASE("a job is accepted with an id; the same unique key is a duplicate that names it") {
@@ -127,10 +131,10 @@ TEST_CASE("no broker: every form ends at its deadline, unreachable and not unkno
     CHECK(result.status().text().find("ipc:///nonexistent/jobq-test") != std::string::npos);
   });
   CHECK(waited >= 300ms);
-  CHECK(waited <= patient(400ms));
-  CHECK(time_of([&] { CHECK_FALSE(admin(client, "stats", {}, 200ms).ok()); }) <= patient(300ms));
+  CHECK(waited <= 300ms + late());
+  CHECK(time_of([&] { CHECK_FALSE(admin(client, "stats", {}, 200ms).ok()); }) <= 200ms + late());
   CHECK(time_of([&] { CHECK_THROWS_AS(client.enqueue("q", "x", {.timeout = 100ms}), Error); }) <=
-        patient(200ms));
+        100ms + late());
 }
 
 TEST_CASE("a broker that is frozen: the deadline holds, the outcome is unknown") {
@@ -145,17 +149,17 @@ TEST_CASE("a broker that is frozen: the deadline holds, the outcome is unknown")
     CHECK(result.code() == Code::timed_out);
   });
   CHECK(waited >= 400ms);
-  CHECK(waited <= patient(500ms));
+  CHECK(waited <= 400ms + late());
   broker.thaw();
   client.enqueue("q", "after");
 }
 
 TEST_CASE("a full buffer is said at once") {
-  Client client{"ipc:///nonexistent/jobq-test", {.timeout = 500ms, .buffer_jobs = 3, .linger = 0ms}};
+  Client client{"ipc:///nonexistent/jobq-test", {.timeout = 3s, .buffer_jobs = 3, .linger = 0ms}};
   std::vector<std::future<EnqueueResult>> taken;
   for (int i = 0; i < 3; ++i) taken.push_back(client.enqueue_async("q", "x"));
   const auto waited = time_of([&] { CHECK(client.try_enqueue("q", "x").code() == Code::buffer_full); });
-  CHECK(waited < patient(200ms));
+  CHECK(waited < late());
   for (auto& future : taken) CHECK(future.get().code() == Code::unreachable);
   CHECK(client.enqueue_async("q", "x").wait_for(0s) == std::future_status::timeout);
 }
