@@ -152,6 +152,21 @@ class Documents(unittest.TestCase):
                     wrong.append(f"{name}: docs/configuration.md has no setting {setting}")
         self.assertEqual(wrong, [])
 
+    def test_messages_that_are_quoted_exist(self):
+        sources = re.sub(r'"\s*\n\s*"', "", "".join(text_of(name) for name in files("broker/*.cpp", "libjobq/*.cpp", "cli/*.cpp", "worker/*.cpp", "include/*.hpp")))
+        pieces, missing = 0, []
+        for quoted in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text_of("docs/troubleshooting.md"), flags=re.DOTALL)):
+            if " " not in quoted or quoted.startswith(("jobq ", "ss ", "kill ", "systemctl ")):
+                continue
+            for piece in re.split(r"…|'[^']*'|\bN\b|[+-]?\d[\d.]*", quoted):
+                piece = piece.strip(" ().,:")
+                if len(piece) >= 8:
+                    pieces += 1
+                    if piece not in sources:
+                        missing.append(f"no program says '{piece}'")
+        self.assertGreater(pieces, 20)
+        self.assertEqual(missing, [])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -22,8 +22,9 @@ std::string refusal_text(Code code, std::string_view queue, std::string_view end
   switch (code) {
     case Code::no_such_queue:
       return fmt::format(
-          "no queue is called '{}' at {} and auto_create is off: create it with `jobq queue set {}`", queue,
-          endpoint, queue);
+          "no queue is called '{}' at {} and auto_create is off: create it with `jobq queue set {} "
+          "paused=false`",
+          queue, endpoint, queue);
     case Code::queue_full:
       return fmt::format(
           "queue '{}' holds max_jobs already: retry later, or raise it with `jobq queue set {} "

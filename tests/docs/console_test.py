@@ -27,6 +27,7 @@ from processes import Workspace, wait_until  # noqa: E402
 # file out of another document.
 DOCUMENTS = {
     "README.md": ["broker", "docs/jobq_worker.md: send-receipt"],
+    "docs/configuration.md": [],
     "docs/jobq_worker.md": ["broker"],
     "docs/persistent_workers.md": ["broker", "examples/persistent/thumbnails.py"],
     "docs/quickstart.md": [],
