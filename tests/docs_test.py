@@ -152,6 +152,12 @@ class Documents(unittest.TestCase):
                     wrong.append(f"{name}: docs/configuration.md has no setting {setting}")
         self.assertEqual(wrong, [])
 
+    def test_every_problem_has_its_row(self):
+        kinds = re.findall(r'\{"(\w+)", "(?:critical|warning)"', re.sub(r"\s*\n\s*", "", text_of("broker/server/problems.cpp")))
+        self.assertGreater(len(kinds), 9)
+        rows = "".join(line for line in lines_of("docs/production.md") if "| critical |" in line or "| warning |" in line)
+        self.assertEqual([kind for kind in kinds if f"`{kind}`" not in rows], [])
+
     def test_messages_that_are_quoted_exist(self):
         sources = re.sub(r'"\s*\n\s*"', "", "".join(text_of(name) for name in files("broker/*.cpp", "libjobq/*.cpp", "cli/*.cpp", "worker/*.cpp", "include/*.hpp")))
         pieces, missing = 0, []

@@ -30,6 +30,7 @@ DOCUMENTS = {
     "docs/configuration.md": [],
     "docs/jobq_worker.md": ["broker"],
     "docs/persistent_workers.md": ["broker", "examples/persistent/thumbnails.py"],
+    "docs/production.md": ["broker"],
     "docs/quickstart.md": [],
     "docs/recipes.md": ["broker"],
     "docs/troubleshooting.md": ["broker"],
