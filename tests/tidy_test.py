@@ -37,6 +37,7 @@ ROOMS = {
     "broker/net/*": ("broker/net/*", "broker/engine/command.hpp", "libjobq/base/*", "libjobq/protocol/*", "jobq/*"),
     "include/jobq/*": ("jobq/*",),
     "libjobq/*.?pp": ("libjobq/*", "jobq/*"),
+    "testing/*": ("testing/*", "broker/*", "libjobq/*", "jobq/*"),
     "cli/*": ("cli/*", "libjobq/*", "jobq/*", "broker/store/*", "broker/engine/*"),
     "worker/*": ("worker/*", "libjobq/*", "jobq/*", "cli/duration.hpp"),
     "examples/*": ("examples/*", "jobq/*"),

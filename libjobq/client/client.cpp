@@ -80,7 +80,7 @@ ClientImpl::ClientImpl(std::string its_endpoint, ClientOptions its_options)
 }
 
 ClientImpl::~ClientImpl() {
-  (void)peer->flush(options.linger);
+  (void)peer->flush(options.linger, &runtime->driver());
   peer->close(&runtime->driver());
   runtime->driver().remove(peer.get(), 0);
 }
@@ -188,7 +188,7 @@ std::vector<EnqueueResult> Client::enqueue_many(std::string_view queue, std::spa
   return results;
 }
 
-bool Client::flush(milliseconds timeout) { return impl_->peer->flush(timeout); }
+bool Client::flush(milliseconds timeout) { return impl_->peer->flush(timeout, &impl_->runtime->driver()); }
 bool Client::connected() const { return impl_->peer->connected(); }
 const std::string& Client::endpoint() const { return impl_->endpoint; }
 

@@ -37,7 +37,7 @@ class ClientPeer final : public IoPeer {
   // Takes each or, when the buffer has no room for it, completes it with buffer_full before it returns.
   void submit(std::vector<Submission> submissions, IoDriver* io);
   void submit_admin(AdminCall call, AdminDone done, IoDriver* io);
-  bool flush(std::chrono::milliseconds timeout);
+  bool flush(std::chrono::milliseconds timeout, IoDriver* io);
   // Completes everything; nothing is taken any more.
   void close(IoDriver* io);
   [[nodiscard]] bool connected() const { return connected_.load(); }

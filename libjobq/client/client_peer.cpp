@@ -118,9 +118,13 @@ bool ClientPeer::after_turn(TimeMs /*now*/) {
   return false;
 }
 
-bool ClientPeer::flush(std::chrono::milliseconds timeout) {
+bool ClientPeer::flush(std::chrono::milliseconds timeout, IoDriver* io) {
   std::unique_lock lock(mutex_);
+  if (jobs_ == 0) return true;
   ++flushes_;
+  lock.unlock();
+  io->wake(this);  // a driver with virtual time has to know that somebody waits
+  lock.lock();
   const bool idle = idle_.wait_for(lock, timeout, [this] { return jobs_ == 0; });
   --flushes_;
   return idle;

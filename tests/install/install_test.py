@@ -7,7 +7,7 @@ import re
 import shlex
 import unittest
 
-from installation import ROOT, Installation, run
+from installation import HERE, ROOT, Installation, run
 
 # Headers of other libraries that a program must not get to see through ours; msgpack in two, which say so.
 HIDDEN = re.compile(r"/(zmq|lmdb|msgpack|fmt/|spdlog/|nlohmann/|toml\+\+/|xxhash|libjobq/|broker/)")
@@ -68,6 +68,18 @@ class Installed(Installation):
         run(*self.compiler, self.built_object(), "-o", program, *shlex.split(flags))
         self.assertNotIn("libjobq", run("objdump", "-p", program))
         self.check_program(program)
+
+    def test_a_test_of_a_user_runs_with_the_broker_inside(self):
+        source = self.directory / "in_process.o"
+        run(*self.compiler, "-std=c++20", "-c", HERE / "outside" / "in_process.cpp", "-o", source,
+            *shlex.split(run("pkg-config", "--cflags", "jobq-testing")))
+        shared = run("pkg-config", "--libs", "jobq-testing")
+        static = run("pkg-config", "--static", "--libs", "jobq-testing").replace("-ljobq ", "-l:libjobq.a ")
+        self.assertNotEqual(static, shared)
+        for name, flags in (("shared", shared), ("static", static)):
+            program = self.directory / f"in-process-{name}"
+            run(*self.compiler, source, "-o", program, *shlex.split(flags))
+            self.assertEqual(run(program, env={**os.environ, "LD_LIBRARY_PATH": str(self.libdir)}), "acked 1 failed 1\n", name)
 
 
 if __name__ == "__main__":
