@@ -127,8 +127,20 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
   return result;
 }
 
+void Engine::State::answer_again(const Command& command, const protocol::Enqueue& request,
+                                 const change::ProducerAnswer& answer) {
+  if (answer.content_hash == request.content_hash)
+    return reply(command, protocol::Enqueued{request.sequence, answer.results});
+  refuse(command, Code::resend_mismatch,
+         "this sequence was used for a request with another content; nothing was stored");
+}
+
 // True when the request was answered from memory, or refused because of its identity.
 bool Engine::State::answer_resend(const Command& command, const protocol::Enqueue& request) {
+  if (const auto* refusal = refused_requests.find(request.producer, request.sequence)) {
+    answer_again(command, request, *refusal);
+    return true;
+  }
   Producer* producer = producers.find(request.producer);
   if (producer == nullptr) {
     // A producer that has had no answer yet, resending what the broker died on before it was stored: nobody can
@@ -150,12 +162,7 @@ bool Engine::State::answer_resend(const Command& command, const protocol::Enqueu
   }
   const auto known = producer->answers.find(request.sequence);
   if (known != producer->answers.end()) {
-    if (known->second.content_hash != request.content_hash) {
-      refuse(command, Code::resend_mismatch,
-             "this sequence was used for a request with another content; nothing was stored");
-    } else {
-      reply(command, protocol::Enqueued{request.sequence, known->second.results});
-    }
+    answer_again(command, request, known->second);
     return true;
   }
   if (producer->answers.size() >= limits::kOpenRequestsMax ||
@@ -242,8 +249,13 @@ bool Engine::State::enqueue(const Command& command, const protocol::Enqueue& req
       }
     }
   }
-  // What was refused as a whole is not remembered: sent again, it is judged again.
-  if (stored && has_identity(request.producer)) remember(request, results);
+  if (has_identity(request.producer)) {
+    if (stored) {
+      remember(request, results);
+    } else {
+      refused_requests.remember(request.producer, {request.sequence, request.content_hash, results});
+    }
+  }
   reply(command, protocol::Enqueued{request.sequence, std::move(results)});
   return true;
 }

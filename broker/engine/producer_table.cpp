@@ -1,10 +1,38 @@
 #include "broker/engine/producer_table.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "libjobq/base/check.hpp"
 
 namespace jobq {
+
+namespace {
+
+constexpr std::size_t kRefusedResultsMax = 100'000;
+
+}  // namespace
+
+const change::ProducerAnswer* RefusedRequests::find(const ProducerId& producer,
+                                                    std::uint64_t sequence) const {
+  if (answers_.empty()) return nullptr;
+  const auto found = answers_.find({producer, sequence});
+  return found == answers_.end() ? nullptr : &found->second;
+}
+
+void RefusedRequests::remember(const ProducerId& producer, change::ProducerAnswer answer) {
+  const Name name{producer, answer.sequence};
+  const std::size_t results = answer.results.size();
+  if (!answers_.emplace(name, std::move(answer)).second) return;
+  by_age_.push_back(name);
+  results_ += results;
+  while (results_ > kRefusedResultsMax && by_age_.size() > 1) {
+    const auto oldest = answers_.find(by_age_.front());
+    results_ -= oldest->second.results.size();
+    answers_.erase(oldest);
+    by_age_.pop_front();
+  }
+}
 
 Producer* ProducerTable::find(const ProducerId& id) {
   const auto found = producers_.find(id);

@@ -6,9 +6,11 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <list>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "broker/engine/change.hpp"
 #include "broker/engine/types.hpp"
@@ -21,6 +23,21 @@ struct Producer {
   std::uint64_t lowest_open = 0;
   std::map<std::uint64_t, change::ProducerAnswer> answers;  // by sequence
   std::list<ProducerId>::iterator by_age{};
+};
+
+// Requests that were refused as a whole. Nothing of them is stored, but one that was sent twice must get one answer: the
+// first says "refused, nothing is stored", and its reader does not wait for the second. In memory only, the newest
+// 100,000 results: a restarted broker judges anew, because nobody can hear both it and the one before.
+class RefusedRequests {
+ public:
+  [[nodiscard]] const change::ProducerAnswer* find(const ProducerId& producer, std::uint64_t sequence) const;
+  void remember(const ProducerId& producer, change::ProducerAnswer answer);
+
+ private:
+  using Name = std::pair<ProducerId, std::uint64_t>;
+  std::map<Name, change::ProducerAnswer> answers_;
+  std::deque<Name> by_age_;  // oldest first
+  std::size_t results_ = 0;
 };
 
 class ProducerTable {

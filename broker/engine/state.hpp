@@ -54,6 +54,7 @@ struct Engine::State {
   SessionTable sessions;
   LeaseTable leases;
   ProducerTable producers;
+  RefusedRequests refused_requests;
   TimerWindow engine_timers{Clock::engine};
   TimerWindow wall_timers{Clock::wall};
   std::vector<std::string> types;
@@ -132,6 +133,8 @@ struct Engine::State {
   protocol::EnqueueResult create_job(Queue* queue, const protocol::EnqueueJob& job, const UniqueFact* fact);
   void remember(const protocol::Enqueue& request, const std::vector<protocol::EnqueueResult>& results);
   [[nodiscard]] bool answer_resend(const Command& command, const protocol::Enqueue& request);
+  void answer_again(const Command& command, const protocol::Enqueue& request,
+                    const change::ProducerAnswer& answer);
   void forget_old_producers();
 
   // working.cpp
