@@ -29,6 +29,14 @@ Verdict check_history(const std::vector<Event>& history, const Dump& dump, const
   check_groups(stories, &verdict);
   check_reads(stories, &verdict);
   check_not_granted(stories, options, &verdict);
+  check_exits(stories, history, &verdict);
+  check_order_of_grants(history, &verdict);
+  check_said_after_durable(history, &verdict);
+  check_liveness(history, &verdict);
+  check_deaths(history, &verdict);
+  check_restarts(stories, history, &verdict);
+  check_clock(stories, history, options, &verdict);
+  check_same_run(history, &verdict);
   return verdict;
 }
 

@@ -71,6 +71,13 @@ Result<Event> parse_event(const std::string& line) {
     read(object, "may_time_out", &event.may_time_out);
     read(object, "final_count", &event.final_count);
     read(object, "state", &event.state);
+    read(object, "kind", &event.kind);
+    read(object, "run_at", &event.run_at);
+    read(object, "timeout_ms", &event.timeout_ms);
+    read(object, "wall", &event.wall);
+    read(object, "within_ms", &event.within_ms);
+    read(object, "code", &event.code);
+    read(object, "signal", &event.signal);
     read(object, "ready", &event.ready);
     read(object, "scheduled", &event.scheduled);
     read(object, "leased", &event.leased);
@@ -107,6 +114,13 @@ std::string to_line(const Event& event) {
   write(&object, "may_time_out", event.may_time_out, absent.may_time_out);
   write(&object, "final_count", event.final_count, absent.final_count);
   write(&object, "state", event.state, absent.state);
+  write(&object, "kind", event.kind, absent.kind);
+  write(&object, "run_at", event.run_at, absent.run_at);
+  write(&object, "timeout_ms", event.timeout_ms, absent.timeout_ms);
+  write(&object, "wall", event.wall, absent.wall);
+  write(&object, "within_ms", event.within_ms, absent.within_ms);
+  write(&object, "code", event.code, absent.code);
+  write(&object, "signal", event.signal, absent.signal);
   if (event.op == "stats") {
     object["ready"] = event.ready;
     object["scheduled"] = event.scheduled;

@@ -14,6 +14,15 @@
 //          enqueue of a run has a body of its own.
 // What an op needs beyond these is listed at struct Event. Unknown members are ignored.
 //
+// Where the run can look into the broker (the simulator can), it adds what happened there, all "ok":
+//   made, ready, granted, returned, died, left   durable now; the line is written when the commit has returned.
+//                  state: made and returned: ready, scheduled; died: the reason; left: acked, expired, ...
+//   said           a message has been handed to the network that rests on one of these; state: created,
+//                  delivered, settled
+// and of the run itself: fault ("info": provoked, err says what; it may make the broker end), clock (the wall clock
+// was set), exit ("ok": the broker ended by itself), healed, drained (ok or fail), trace (seq: the seed, hash: the
+// fingerprint of the run).
+//
 // Thread-safety: plain values; a HistoryWriter may be called from many threads. Errors: a line that is not a
 // history line is refused with its number, because a checker that skips lines proves nothing.
 #pragma once
@@ -56,7 +65,14 @@ struct Event {
   std::uint32_t slots = 0;         // deliver: of this worker
   bool may_time_out = false;       // deliver: a max_run_time is set
   bool final_count = false;        // stats (ok): taken when nothing else was running
-  std::string state;               // cancel (ok): "gone" when it is done
+  std::string state;               // cancel (ok): "gone" when it is done; the broker's own lines: see above
+  std::string kind;                // made: the job's type
+  std::int64_t run_at = 0;         // enqueue (invoke): not before this date
+  std::int64_t timeout_ms = 0;     // enqueue (invoke): how long the application waits
+  std::int64_t wall = 0;           // clock: Unix time from now on
+  std::int64_t within_ms = 0;      // healed: everything has to be over in this time
+  int code = 0;                    // exit: the exit code
+  int signal = 0;                  // exit: what killed it; 0: nothing
   std::uint64_t ready = 0, scheduled = 0, leased = 0, dead = 0;  // stats (ok), of "queue"
 
   std::size_t line = 0;  // where it was read

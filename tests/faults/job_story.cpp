@@ -1,6 +1,7 @@
 #include "tests/faults/job_story.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace jobq::faults {
 namespace {
@@ -68,20 +69,47 @@ std::int64_t JobStory::may_end_at() const {
     if (settle->possible() && settle->invoke->op == "ack") end = std::min(end, settle->asked_at());
   for (const Operation* cancel : cancels)
     if (cancel->possible()) end = std::min(end, cancel->asked_at());
-  if (enqueue != nullptr && enqueue->invoke->expires_ms > 0)
+  if (enqueue != nullptr && enqueue->invoke->expires_ms > 0) {
     end = std::min(end, enqueue->asked_at() + enqueue->invoke->expires_ms);
+    // An attempt that fails, and whose retry would come too late, ends the job at once.
+    for (const Event* delivery : deliveries) end = std::min(end, delivery->t);
+  }
   return end;
 }
+
+bool Stories::misled_between(std::int64_t from, std::int64_t until) const {
+  return std::any_of(misled_starts.begin(), misled_starts.end(),
+                     [&](std::int64_t start) { return start >= from && start <= until; });
+}
+
+namespace {
+
+std::vector<std::int64_t> find_misled_starts(const std::vector<Event>& history) {
+  std::vector<std::int64_t> found;
+  bool first = true, set_since_commit = false;
+  for (const Event& event : history) {
+    if (event.op == "clock") set_since_commit = !std::exchange(first, false);
+    if (event.proc != "broker") continue;
+    if (event.op == "start" && std::exchange(set_since_commit, false)) found.push_back(event.t);
+    if (!event.job.empty() && event.op != "said") set_since_commit = false;
+  }
+  return found;
+}
+
+}  // namespace
 
 Stories sort_by_job(const std::vector<Event>& history, const std::map<std::string, DumpedJob>& dump) {
   Stories stories;
   stories.operations = pair_up(history);
   for (const Operation& operation : stories.operations) sort_in(&stories, operation);
+  stories.misled_starts = find_misled_starts(history);
   for (const Event& event : history) {
     stories.end = std::max(stories.end, event.t);
+    if (event.op == "made") stories.jobs[event.job];
     if (event.op == "deliver") stories.jobs[event.job].deliveries.push_back(&event);
     if (event.op == "revoked") stories.jobs[event.job].revoked.push_back(&event);
     if (event.op == "crash") stories.crashes.push_back(&event);
+    if (event.op == "lost" || event.op == "frozen") stories.losses[event.proc].push_back(&event);
     if (event.op == "stats" && event.type == EventType::ok) stories.counts.push_back(&event);
   }
   for (const auto& [id, job] : dump) stories.jobs[id].stored = &job;

@@ -49,6 +49,12 @@ struct Stories {
   std::map<std::string, std::vector<const Operation*>> pauses, resumes, purges, redrives;  // by queue
   std::vector<const Event*> crashes;  // of clients and of the broker
   std::vector<const Event*> counts;   // stats, ok
+  // Times at which somebody was cut off or stood still, by who: nobody hears of a lost lease then.
+  std::map<std::string, std::vector<const Event*>> losses;
+  // Starts of a broker that could not tell a wall clock that was set from time that has passed: it was set after the last
+  // commit. Delays are counted from there with that error.
+  std::vector<std::int64_t> misled_starts;
+  [[nodiscard]] bool misled_between(std::int64_t from, std::int64_t until) const;
   std::int64_t end = 0;
 };
 

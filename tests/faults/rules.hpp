@@ -27,4 +27,15 @@ void check_not_early(const Stories& stories, const CheckerOptions& options, Verd
 void check_order(const Stories& stories, Verdict* verdict);                                       // I9
 void check_not_granted(const Stories& stories, const CheckerOptions& options, Verdict* verdict);  // I17
 
+// rules_of_runs.cpp: what only a run that looks into the broker, or that provokes its faults itself, can show.
+void check_order_of_grants(const std::vector<Event>& history, Verdict* verdict);                   // I9
+void check_exits(const Stories& stories, const std::vector<Event>& history, Verdict* verdict);     // I1
+void check_said_after_durable(const std::vector<Event>& history, Verdict* verdict);                // I15
+void check_liveness(const std::vector<Event>& history, Verdict* verdict);                          // I18
+void check_deaths(const std::vector<Event>& history, Verdict* verdict);                            // I19
+void check_restarts(const Stories& stories, const std::vector<Event>& history, Verdict* verdict);  // I20
+void check_clock(const Stories& stories, const std::vector<Event>& history, const CheckerOptions& options,
+                 Verdict* verdict);                                        // I21
+void check_same_run(const std::vector<Event>& history, Verdict* verdict);  // I22
+
 }  // namespace jobq::faults

@@ -10,7 +10,8 @@ namespace {
 
 bool may_have_expired(const JobStory& story, std::int64_t end) {
   const Event& asked = *story.enqueue->invoke;
-  return asked.expires_ms > 0 && end >= asked.t + asked.expires_ms;
+  // Before its time as well: an attempt that fails, and whose retry would come too late, ends the job at once.
+  return asked.expires_ms > 0 && (end >= asked.t + asked.expires_ms || !story.deliveries.empty());
 }
 
 bool may_be_purged(const Stories& stories, const JobStory& story) {

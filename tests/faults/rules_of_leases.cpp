@@ -22,12 +22,18 @@ bool may_be_over(const Stories& stories, const JobStory& story, const Event& del
     if (crash->proc == delivery.proc && crash->t >= delivery.t &&
         crash->t <= until + options.crossing_slack_ms)
       return true;
+  // Cut off or frozen, it could not claim its job or hear that it was lost. (That the broker ended the lease before
+  // it gave the job to another is seen in its own lines.)
+  if (const auto losses = stories.losses.find(delivery.proc); losses != stories.losses.end())
+    for (const Event* loss : losses->second)
+      if (loss->t + loss->within_ms >= delivery.t - options.crossing_slack_ms && loss->t <= until)
+        return true;
   if (delivery.lease_ms == 0) return true;  // Not said: nothing can be concluded.
   std::int64_t deadline = delivery.t + delivery.lease_ms;
   for (const Operation* extend : story.extends)  // Its full length ran from the question on, at least.
     if (same_lease(*extend->invoke) && extend->ok() && extend->asked_at() <= until)
       deadline = std::max(deadline, extend->asked_at() + extend->answer->lease_ms);
-  return until >= deadline - options.early_slack_ms;
+  return until >= deadline - options.lease_slack_ms;
 }
 
 std::vector<const Event*> by_token(const JobStory& story) {
@@ -141,9 +147,30 @@ void check_attempts(const Stories& stories, Verdict* verdict) {
   }
 }
 
+namespace {
+
+// It was the last attempt, and somebody did not want to wait.
+bool may_be_redriven(const Stories& stories, const JobStory& story, std::int64_t from, std::int64_t until) {
+  const auto may = [&](const Operation* redrive) {
+    return redrive->possible() && redrive->asked_at() <= until && redrive->answered_at() >= from;
+  };
+  if (std::any_of(story.redrives.begin(), story.redrives.end(), may)) return true;
+  if (story.enqueue == nullptr) return false;
+  const auto of_queue = stories.redrives.find(story.enqueue->invoke->queue);
+  // Such a task goes on after its answer.
+  return of_queue != stories.redrives.end() &&
+         std::any_of(of_queue->second.begin(), of_queue->second.end(), [&](const Operation* redrive) {
+           return redrive->possible() && redrive->asked_at() <= until;
+         });
+}
+
+}  // namespace
+
 void check_not_early(const Stories& stories, const CheckerOptions& options, Verdict* verdict) {
   for (const auto& [id, story] : stories.jobs) {
     for (const Event* delivery : story.deliveries) {
+      if (story.enqueue != nullptr && stories.misled_between(story.enqueue->asked_at(), delivery->t))
+        continue;
       if (story.enqueue != nullptr && story.enqueue->invoke->delay_ms > 0) {
         const std::int64_t due = story.enqueue->asked_at() + story.enqueue->invoke->delay_ms;
         if (delivery->t < due - options.early_slack_ms)
@@ -154,6 +181,7 @@ void check_not_early(const Stories& stories, const CheckerOptions& options, Verd
         // The delivery that followed this one.
         if (!settle->ok() || settle->invoke->delay_ms == 0 || delivery->token != settle->invoke->token + 1)
           continue;
+        if (may_be_redriven(stories, story, settle->asked_at(), delivery->t)) continue;
         const std::int64_t due = settle->asked_at() + settle->invoke->delay_ms;
         if (delivery->t < due - options.early_slack_ms)
           verdict->violations.push_back({"I8", id,

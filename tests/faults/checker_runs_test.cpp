@@ -1,0 +1,168 @@
+// The invariants that need more than what clients see: the broker's own lines, and those of the run. For each a history
+// that must be rejected, and one next to it that must pass.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include "tests/faults/checker.hpp"
+#include "tests/faults/written_history.hpp"
+
+namespace jobq::faults {
+namespace {
+
+const std::string kAsked = "0 p enqueue invoke seq=1 queue=q hash=a\n";
+const std::string kMade = kAsked + "5 broker made ok job=j1 queue=q prio=5 state=ready\n";
+const std::string kConfirmed = kMade + "10 p enqueue ok seq=1 job=j1\n";
+
+TEST_CASE(
+    "I1: where the broker says what it did, every job that is gone has left, and somebody had asked for "
+    "that") {
+  CHECK(violated(kConfirmed, "j1 ready hash=a") == "");
+  CHECK(violated(kMade, "") == "I1");  // nobody was told of it, and yet it must not vanish
+  const auto left = [](const std::string& asked, const std::string& state) {
+    return violated(kConfirmed + asked + "50 broker left ok job=j1 state=" + state + "\n", "");
+  };
+  const std::string purge = "20 c purge invoke seq=1 queue=q\n", cancel = "20 c cancel invoke seq=1 job=j1\n";
+  CHECK(left(purge, "purged") == "");
+  CHECK(left(cancel, "cancelled") == "");
+  CHECK(left(purge, "cancelled") == "I1");
+  CHECK(left(purge, "expired") == "I1");
+  CHECK(left(purge, "acked") == "I1");
+  CHECK(violated(kConfirmed + purge + "50 broker left ok job=j1 state=purged\n", "j1 ready hash=a") == "I1");
+}
+
+TEST_CASE("I9: the broker grants by priority, then by enqueue order, among what is ready") {
+  const auto granted = [](int prio1, int prio2, const std::string& lines, const std::string& kinds = "") {
+    std::string text;
+    for (int n = 1; n <= 2; ++n)
+      text += fmt::format(
+          "0 p enqueue invoke seq={0} queue=q hash=h{0}\n1 broker made ok job=j{0} queue=q prio={1} "
+          "state=ready{2}\n"
+          "2 p enqueue ok seq={0} job=j{0}\n",
+          n, n == 1 ? prio1 : prio2, kinds.empty() ? "" : fmt::format(" kind={}{}", kinds, n));
+    return violated(text + lines, "j1 ready hash=h1\nj2 ready hash=h2");
+  };
+  const std::string first = "9 broker granted ok job=j1 token=1\n",
+                    second = "9 broker granted ok job=j2 token=1\n";
+  CHECK(granted(5, 5, first + second) == "");
+  CHECK(granted(5, 5, second) == "I9");
+  CHECK(granted(5, 6, second) == "");
+  CHECK(granted(5, 6, first) == "I9");
+  CHECK(granted(5, 5, second, "t") == "");  // of another type: perhaps nobody takes it
+  // Scheduled, or handed back a moment ago: it does not wait.
+  const std::string back = first + "10 broker returned ok job=j1 state=",
+                    again = "500 broker granted ok job=j2 token=1\n";
+  CHECK(granted(5, 5, back + "scheduled\n" + again) == "");
+  CHECK(granted(5, 5, back + "ready\n" + again) == "");
+  CHECK(granted(5, 5, back + "ready\n1500 broker granted ok job=j2 token=1\n") == "I9");
+  CHECK(granted(5, 5, back + "scheduled\n20 broker ready ok job=j1 state=ready\n" + again) == "I9");
+}
+
+TEST_CASE("I15: nothing is said before what it rests on is durable") {
+  const std::string created = "4 broker said ok job=j1 state=created\n", stored = "j1 ready hash=a";
+  CHECK(violated(kMade + "6 broker said ok job=j1 state=created\n10 p enqueue ok seq=1 job=j1\n", stored) ==
+        "");
+  CHECK(violated(kAsked + created + "5 broker made ok job=j1 queue=q prio=5 state=ready\n", stored) == "I15");
+  const std::string granted = "20 broker granted ok job=j1 token=1\n";
+  const std::string delivered = " broker said ok job=j1 token=1 state=delivered\n";
+  CHECK(violated(kConfirmed + granted + "21" + delivered, stored) == "");
+  CHECK(violated(kConfirmed + "19" + delivered + granted, stored) == "I15");
+  const std::string acked = kConfirmed + granted + "25 w ack invoke seq=1 job=j1 token=1\n";
+  const std::string left = "30 broker left ok job=j1 state=acked\n",
+                    settled = " broker said ok job=j1 token=1 state=settled\n";
+  CHECK(violated(acked + left + "31" + settled, "") == "");
+  CHECK(violated(acked + "29" + settled + left, "") == "I15");
+}
+
+TEST_CASE("I18: once healed, everything is over in the time that was set") {
+  const std::string healed = "100 run healed ok within_ms=500\n";
+  CHECK(violated(healed + "300 run drained ok\n", "") == "");
+  CHECK(violated(healed, "") == "I18");
+  CHECK(violated(healed + "300 run drained fail err=left\n", "") == "I18");
+  CHECK(violated(healed + "700 run drained ok\n", "") == "I18");
+}
+
+TEST_CASE("I19: the broker ends by itself only with a documented code, and for a reason") {
+  const std::string start = "0 broker start ok\n";
+  CHECK(violated(start + "50 broker exit ok code=0\n", "") == "");
+  CHECK(violated(start + "50 broker exit ok code=1\n", "") == "I19");
+  CHECK(violated(start + "50 broker exit ok code=70\n", "") == "I19");
+  CHECK(violated(start + "50 broker exit ok signal=11\n", "") == "I19");
+  CHECK(violated(start + "50 broker exit ok code=88\n", "") == "I19");
+  CHECK(violated(start + "40 run fault info err=eio\n50 broker exit ok code=88\n", "") == "");
+  CHECK(violated("0 run fault info err=eio\n" + start + "50 broker exit ok code=88\n", "") == "I19");
+  CHECK(violated(start + "50 broker crash info\n", "") == "");  // killed, by us
+}
+
+TEST_CASE("I20: a restart or a broken connection is no error to an application that waits longer") {
+  const auto ended = [](const std::string& hindrance, const std::string& answer, int timeout = 30000) {
+    return violated(
+        fmt::format("0 broker start ok\n1000 p enqueue invoke seq=1 queue=q hash=a timeout_ms={}\n",
+                    timeout) +
+            hindrance + fmt::format("{} p enqueue {}\n", 1000 + timeout, answer),
+        "");
+  };
+  const std::string restart = "1500 broker crash info\n4000 broker start ok\n";
+  CHECK(ended(restart, "info seq=1 err=timed_out") == "I20");
+  CHECK(ended(restart, "info seq=1 err=timed_out", 5000) == "");
+  CHECK(ended("1500 broker crash info\n", "info seq=1 err=timed_out") == "");  // it never came back
+  CHECK(ended("", "fail seq=1 err=unreachable", 5000) == "I20");
+  CHECK(ended("1500 p lost info\n", "fail seq=1 err=unreachable", 5000) == "");
+  CHECK(ended("1500 p2 lost info\n", "fail seq=1 err=unreachable", 5000) == "I20");
+  CHECK(ended("1200 p frozen info within_ms=28000\n", "info seq=1 err=timed_out") == "");
+  CHECK(ended("", "fail seq=1 err=queue_full") == "");
+  CHECK(ended(restart, "info seq=1 err=unknown_producer") == "I20");
+}
+
+TEST_CASE("I21: a date waits for the wall clock, a delay does not") {
+  const std::string clock = "0 run clock ok wall=1000000\n";
+  const auto dated = [&](const std::string& jump, int t) {
+    return violated(
+        clock + "100 p enqueue invoke seq=1 queue=q hash=a run_at=1005000\n110 p enqueue ok seq=1 job=j1\n" +
+            jump + fmt::format("{} w deliver ok job=j1 token=1 attempt=1 queue=q hash=a\n", t),
+        "j1 leased hash=a");
+  };
+  CHECK(dated("", 5001) == "");
+  CHECK(dated("", 4000) == "I21");
+  CHECK(dated("2000 run clock ok wall=1006000\n", 2001) == "");
+  CHECK(dated("2000 run clock ok wall=1000000\n", 5001) == "I21");
+  CHECK(dated("2000 run clock ok wall=1006000\n2100 run clock ok wall=1000000\n", 2500) == "");
+  const auto delayed = [&](const std::string& lines, int ready) {
+    return violated(
+        clock +
+            "100 p enqueue invoke seq=1 queue=q hash=a delay_ms=500\n"
+            "105 broker made ok job=j1 queue=q prio=5 state=scheduled\n110 p enqueue ok seq=1 job=j1\n" +
+            lines + fmt::format("{} broker ready ok job=j1 state=ready\n", ready),
+        "j1 ready hash=a");
+  };
+  CHECK(delayed("", 700) == "");
+  CHECK(delayed("200 run clock ok wall=1\n", 90000) == "I21");
+  // Set while the broker was down: it cannot tell that from time that has passed.
+  CHECK(delayed("200 run clock ok wall=1\n300 broker start ok\n", 90000) == "");
+  CHECK(delayed("200 broker crash info\n89000 broker start ok\n", 90000) == "");
+}
+
+TEST_CASE(
+    "I8: a clock that is set while the broker is down excuses a delay, one that is set while it commits does "
+    "not") {
+  const auto delivered = [](const std::string& lines) {
+    return violated(
+        "0 run clock ok wall=1000000\n100 p enqueue invoke seq=1 queue=q hash=a delay_ms=500\n"
+        "105 broker made ok job=j1 queue=q prio=5 state=scheduled\n110 p enqueue ok seq=1 job=j1\n" +
+            lines + "400 w deliver ok job=j1 token=1 attempt=1 queue=q hash=a\n",
+        "j1 leased hash=a");
+  };
+  const std::string set = "200 run clock ok wall=2000000\n", start = "300 broker start ok\n";
+  CHECK(delivered("") == "I8");
+  CHECK(delivered(set) == "I8");
+  CHECK(delivered(set + start) == "");
+  CHECK(delivered(set + "250 broker ready ok job=j7 state=ready\n" + start) == "I8");
+}
+
+TEST_CASE("I22: the same seed gives the same run") {
+  CHECK(violated("1 run trace ok seq=7 hash=aa\n2 run trace ok seq=7 hash=aa\n3 run trace ok seq=8 hash=bb\n",
+                 "") == "");
+  CHECK(violated("1 run trace ok seq=7 hash=aa\n2 run trace ok seq=7 hash=bb\n", "") == "I22");
+}
+
+}  // namespace
+}  // namespace jobq::faults
