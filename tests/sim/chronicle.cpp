@@ -1,0 +1,44 @@
+#include "tests/sim/chronicle.hpp"
+
+#include <algorithm>
+
+#include "libjobq/base/hash.hpp"
+
+namespace jobq::sim {
+
+void Chronicle::mix_in(std::uint64_t number) {
+  fingerprint_ = (fingerprint_ ^ number) * 0x9E3779B97F4A7C15ULL;
+  fingerprint_ ^= fingerprint_ >> 29;
+}
+
+void Chronicle::mix_in(std::string_view bytes) { mix_in(hash64(bytes, fingerprint_)); }
+
+void Chronicle::write(std::string_view proc, faults::Event event) {
+  event.n = events_.size() + 1;
+  event.proc = proc;
+  if (event.t == 0) event.t = timeline_->now().ms;
+  mix_in(static_cast<std::uint64_t>(event.t));
+  mix_in(event.proc);
+  mix_in(event.op);
+  mix_in(static_cast<std::uint64_t>(event.type));
+  mix_in(event.seq);
+  mix_in(event.job);
+  mix_in(event.token);
+  mix_in(event.state);
+  mix_in(event.err);
+  events_.push_back(std::move(event));
+}
+
+void Chronicle::sort() {
+  std::stable_sort(events_.begin(), events_.end(),
+                   [](const faults::Event& a, const faults::Event& b) { return a.t < b.t; });
+}
+
+faults::Event happened(std::string op, faults::EventType type) {
+  faults::Event event;
+  event.op = std::move(op);
+  event.type = type;
+  return event;
+}
+
+}  // namespace jobq::sim
