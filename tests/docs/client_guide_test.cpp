@@ -27,12 +27,13 @@ namespace renamed {
 
 using namespace std::chrono_literals;
 using jobq::test::Document;
+using jobq::test::patient;
 using jobq::test::queue_row;
 
 namespace {
 
 struct ClientGuide : Document {
-  jobq::Client client{doc_endpoint, {.timeout = jobq::test::patient(20s)}};
+  jobq::Client client{doc_endpoint, {.timeout = patient(20s)}};
 };
 
 }  // namespace
@@ -54,7 +55,7 @@ TEST_CASE_FIXTURE(ClientGuide, "client guide: bodies") {
 }
 
 TEST_CASE_FIXTURE(Document, "client guide: three outcomes") {
-  jobq::Client good{doc_endpoint, {.timeout = jobq::test::patient(20s)}};
+  jobq::Client good{doc_endpoint, {.timeout = patient(20s)}};
   std::string logged;
   const auto log = [&](const std::string& line) { logged = line; };
   std::string answered;
@@ -73,7 +74,7 @@ TEST_CASE_FIXTURE(Document, "client guide: three outcomes") {
   CHECK(good.try_enqueue("receipts", "another").code() == jobq::Code::queue_full);
   CHECK(good.try_enqueue("receipts", "another").retryable());
 
-  jobq::Client hasty{doc_endpoint, {.timeout = 300ms}};
+  jobq::Client hasty{doc_endpoint, {.timeout = patient(1s)}};
   REQUIRE(jobq::test::eventually([&] { return hasty.connected(); }));
   broker.freeze();
   handle_request(hasty);
