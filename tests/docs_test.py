@@ -15,7 +15,7 @@ TRIED_ELSEWHERE = {
     "docs/install.md": "tests/install/install_test.py",
     "docs/protocol.md": "tests/e2e/wire_case.py",
 }
-NOT_RUN_AT_MOST = 6
+NOT_RUN_AT_MOST = 3
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 STATES = ("scheduled", "ready", "leased", "dead", "gone")
@@ -151,6 +151,13 @@ class Documents(unittest.TestCase):
                 if f"| `{setting}` |" not in settings:
                     wrong.append(f"{name}: docs/configuration.md has no setting {setting}")
         self.assertEqual(wrong, [])
+
+    def test_code_does_not_hide_in_blocks_without_a_language(self):
+        code = re.compile(r"^(\$ |sudo |g\+\+ |meson |ninja |jobq|tools/|systemctl |#include |[\w:<>]+ \w+\(.*\) \{$)", re.MULTILINE)
+        for name in files("README.md", "docs/*.md"):
+            for block in blocks_of(text_of(name)):
+                if not block.language:
+                    self.assertNotRegex(block.text, code, f"{name}:{block.line}: say which language this is (docs/testing.md)")
 
     def test_every_problem_has_its_row(self):
         kinds = re.findall(r'\{"(\w+)", "(?:critical|warning)"', re.sub(r"\s*\n\s*", "", text_of("broker/server/problems.cpp")))

@@ -5,9 +5,13 @@ its API in it) and static, jobq.pc. A program outside of the tree is built again
 import os
 import re
 import shlex
+import sys
 import unittest
 
 from installation import HERE, ROOT, Installation, run
+
+sys.path.append(str(ROOT / "tests" / "docs"))
+from blocks import blocks_of  # noqa: E402
 
 # Headers of other libraries that a program must not get to see through ours; msgpack in two, which say so.
 HIDDEN = re.compile(r"/(zmq|lmdb|msgpack|fmt/|spdlog/|nlohmann/|toml\+\+/|xxhash|libjobq/|broker/)")
@@ -56,16 +60,29 @@ class Installed(Installation):
         for call in ("jobq::Client::try_enqueue", "jobq::Worker::run", "jobq::to_string[abi:cxx11](jobq::Code)", "jobq::is_retryable"):
             self.assertTrue(any(symbol.startswith(call) for symbol in symbols), call)
 
+    def as_documented(self, static):
+        """A program made by the command that docs/install.md shows; main.cpp is compiled once for all of them."""
+        (command,) = [line[2:] for block in blocks_of((ROOT / "docs" / "install.md").read_text(encoding="utf-8"))
+                      for line in block.text.splitlines() if line.startswith("$ g++") and ("--static" in line) == static]
+        program = self.directory / f"outside-{'static' if static else 'shared'}"
+        command = command.replace("g++", shlex.join(self.compiler), 1).replace("main.cpp", str(self.built_object()), 1)
+        run("bash", "-c", f"{command} -o {program}")
+        return program
+
+    def test_what_is_shown_for_other_build_systems_is_what_is_built(self):
+        shown = {block.language: block.text for block in blocks_of((ROOT / "docs" / "install.md").read_text(encoding="utf-8"))}
+        for language, name in (("cmake", "CMakeLists.txt"), ("meson", "meson.build")):
+            built = (HERE / "outside" / name).read_text(encoding="utf-8").splitlines()
+            for line in shown[language].splitlines():
+                self.assertIn(line.replace("shop", "outside"), built, f"{language}: subproject_test.py builds outside/{name}")
+
     def test_a_program_runs_with_the_shared_library(self):
-        program = self.directory / "outside-shared"
-        run(*self.compiler, self.built_object(), "-o", program, *shlex.split(run("pkg-config", "--libs", "jobq")))
+        program = self.as_documented(False)
         self.assertIn("libjobq.so.0", run("objdump", "-p", program))
         self.check_program(program, LD_LIBRARY_PATH=str(self.libdir))
 
     def test_a_program_runs_with_the_static_library(self):
-        program = self.directory / "outside-static"
-        flags = run("pkg-config", "--static", "--libs", "jobq").replace("-ljobq", "-l:libjobq.a")
-        run(*self.compiler, self.built_object(), "-o", program, *shlex.split(flags))
+        program = self.as_documented(True)
         self.assertNotIn("libjobq", run("objdump", "-p", program))
         self.check_program(program)
 
