@@ -27,23 +27,39 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kStatusEvery{5'000};
 constexpr milliseconds kBuryAgain{100};
+// timeout(1) and its like send a signal twice, to the process and to its group: that is not a second wish.
+constexpr milliseconds kSameSignal{300};
+constexpr milliseconds kNoBrokerNotice{3'000};
 
+// What somebody has asked us to ignore is not heard: a shell's background job of Ctrl-C, `nohup` of a hang-up. (A blocked
+// signal would come through.)
 sigset_t heard() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, number);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) {
+    struct sigaction now = {};
+    ::sigaction(number, nullptr, &now);
+    if (number == SIGTERM || number == SIGCHLD || now.sa_handler != SIG_IGN) sigaddset(&set, number);
+  }
   return set;
 }
 
 }  // namespace
 
 void block_signals() {
+  // Whoever started us may have ignored it; then the kernel would take ended commands away from under us.
+  ::signal(SIGCHLD, SIG_DFL);
   const sigset_t set = heard();
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
 Duty::Duty(Workshop* shop, Worker* worker, PersistentCrew* crew, pid_t guardian)
-    : shop_(shop), worker_(worker), crew_(crew), guardian_(guardian), feed_at_(Clock::now()) {
+    : shop_(shop),
+      worker_(worker),
+      crew_(crew),
+      guardian_(guardian),
+      feed_at_(Clock::now()),
+      notice_at_(Clock::now() + kNoBrokerNotice) {
   const sigset_t set = heard();
   signals_ = Descriptor{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
   finished_ = Descriptor{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
@@ -61,6 +77,7 @@ void Duty::loop() {
   for (;;) {
     const auto now = Clock::now();
     if (now >= feed_at_) feed(now);
+    if (notice_at_ && now >= *notice_at_) notice_missing_broker();
     if (crew_ != nullptr) crew_->tend(now);
     std::vector<pollfd> fds{
         {signals_.get(), POLLIN, 0}, {finished_.get(), POLLIN, 0}, {shop_->spawner.fd(), POLLIN, 0}};
@@ -80,9 +97,18 @@ void Duty::loop() {
   }
 }
 
+void Duty::notice_missing_broker() {
+  notice_at_.reset();
+  if (worker_->registered() || stops_ > 0) return;
+  log::warning(
+      "no broker has answered at {} yet: is jobq-broker running, and does it listen there? Waiting for it",
+      shop_->options.endpoint);
+}
+
 int Duty::wait_ms(Clock::time_point now) const {
   std::optional<Clock::time_point> next;
   if (supervisor_.there()) next = feed_at_;
+  if (notice_at_) next = next ? std::min(*next, *notice_at_) : *notice_at_;
   if (burying_) next = next ? std::min(*next, now + kBuryAgain) : now + kBuryAgain;
   if (crew_ != nullptr) {
     if (const auto crews = crew_->next_deadline()) next = next ? std::min(*next, *crews) : *crews;
@@ -104,6 +130,9 @@ void Duty::hear_signals() {
 }
 
 void Duty::stop() {
+  const auto now = Clock::now();
+  if (stops_ == 1 && now - stopped_at_ < kSameSignal) return;
+  stopped_at_ = now;
   ++stops_;
   if (stops_ == 1) {
     log::info(

@@ -38,6 +38,7 @@ class Duty {
 
   void hear_signals();
   void stop();
+  void notice_missing_broker();
   void feed(Clock::time_point now);
   void bury();
   [[nodiscard]] int wait_ms(Clock::time_point now) const;
@@ -53,7 +54,9 @@ class Duty {
   int stops_ = 0;
   bool burying_ = false;  // something that is ours hides what may lie behind it
   std::string status_;
+  Clock::time_point stopped_at_;
   Clock::time_point feed_at_;
+  std::optional<Clock::time_point> notice_at_;
 };
 
 }  // namespace jobq::runner

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -11,7 +10,7 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
-#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -31,6 +30,10 @@
 
 namespace jobq::runner {
 namespace {
+
+// For a job: its body, both ends of up to three pipes, the process, the stop; and what the rest of us has.
+constexpr std::size_t kDescriptorsPerSlot = 10;
+constexpr std::size_t kDescriptorsBesides = 64;
 
 // A descriptor 0, 1 or 2 that is closed would become something else's, and then a command's stdout.
 void open_standard_descriptors() {
@@ -53,17 +56,25 @@ WorkerOptions worker_options(const Workshop& shop) {
   return options;
 }
 
-// What run() came to.
+// What run() came to: a report, or why it would not go on.
 struct Ran {
   DrainReport report;
-  std::optional<std::string> refusal;
+  int exit_code = kExitOk;
+  std::string error;
 };
+
+int exit_code_for(Code code) {
+  if (code == Code::bad_endpoint || code == Code::bad_argument) return kExitUsage;
+  return code == Code::io_error || code == Code::internal ? kExitInternal : kExitRefused;
+}
 
 Ran run_to_the_end(Worker* worker) {
   try {
-    return {worker->run(), std::nullopt};
+    return {worker->run(), kExitOk, {}};
+  } catch (const Error& error) {
+    return {{}, exit_code_for(error.code()), error.what()};
   } catch (const std::exception& error) {
-    return {{}, error.what()};
+    return {{}, kExitInternal, error.what()};
   }
 }
 
@@ -77,6 +88,17 @@ bool all_slots_end(Workshop* shop) {
     ::poll(nullptr, 0, 10);
   }
   return false;
+}
+
+void look_after_descriptors(const Options& options) {
+  const std::size_t needed = kDescriptorsBesides + kDescriptorsPerSlot * options.concurrency;
+  const std::size_t allowed = raise_descriptor_limit(needed);
+  if (allowed >= needed) return;
+  log::warning(
+      "--concurrency {} may need {} descriptors and this process may have {}: raise LimitNOFILE= or `ulimit "
+      "-n`, or "
+      "lower it",
+      options.concurrency, needed, allowed);
 }
 
 void log_start(const Options& options) {
@@ -93,9 +115,9 @@ int exit_code_of(const Ran& ran, const Workshop& shop) {
   const Totals& totals = shop.totals;
   log::info("done: {} acked, {} failed, {} rejected, {} handed back", totals.acked.load(),
             totals.failed.load(), totals.rejected.load(), totals.handed_back.load());
-  if (ran.refusal) {
-    log::error("{}", *ran.refusal);
-    return kExitRefused;
+  if (ran.exit_code != kExitOk) {
+    log::error("{}", ran.error);
+    return ran.exit_code;
   }
   if (ran.report.unanswered > 0) {
     log::warning("no broker has answered the outcomes of {} jobs: they will run again",
@@ -115,6 +137,7 @@ int run(int argc, char** argv) {
   adopt_orphans();
   const auto shop = std::make_unique<Workshop>(std::get<Options>(std::move(read)), guardian.fd());
   log::set_up(shop->options.verbose ? log::Level::debug : log::Level::info);
+  look_after_descriptors(shop->options);
   const auto crew = shop->options.persistent ? std::make_unique<PersistentCrew>(shop.get()) : nullptr;
   Worker worker{shop->options.endpoint, worker_options(*shop)};
   const auto handle = [work = shop.get(), members = crew.get()](Context& job) {
@@ -149,6 +172,9 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     return jobq::runner::run(argc, argv);
+  } catch (const jobq::Error& error) {
+    jobq::runner::complain(error.what());
+    return jobq::runner::exit_code_for(error.code());
   } catch (const std::exception& error) {
     jobq::runner::complain(fmt::format("internal error: {}", error.what()));
     return jobq::runner::kExitInternal;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "jobq/error.hpp"
+#include "libjobq/base/utf8.hpp"
 #include "worker/line_protocol.hpp"
 #include "worker/log.hpp"
 
@@ -29,6 +30,8 @@ milliseconds pause_after(std::uint64_t failures) {
   if (failures == 0) return milliseconds{0};
   return std::min(kPauseMax, kPauseMin * (std::int64_t{1} << std::min<std::uint64_t>(failures - 1, 10)));
 }
+
+std::string first_line(std::string_view text) { return valid_utf8(text.substr(0, text.find('\n'))); }
 
 bool make_pipe(Descriptor* ours, Descriptor* theirs, bool we_write) {
   int ends[2];
@@ -125,7 +128,7 @@ void PersistentCrew::tend_idle(Time now) {
     }
     if (got > 0) {
       log::warning("the persistent process {} wrote to stdout without a job and is replaced: {}",
-                   member.process.pid(), std::string_view{said.data(), static_cast<std::size_t>(got)});
+                   member.process.pid(), first_line({said.data(), static_cast<std::size_t>(got)}));
     }
     Member gone = std::move(idle_[i]);
     idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));

@@ -5,16 +5,22 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 namespace jobq::runner {
 
 namespace {
+
+// What processes are started with when it is not ours. Set once, before the first of them.
+std::optional<rlimit> descriptor_limit_before;
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
   std::vector<char*> all;
@@ -33,6 +39,7 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   if (::dup2(request.in, 0) >= 0 && ::dup2(request.out, 1) >= 0 && ::dup2(request.err, 2) >= 0) {
     // All of ours are close-on-exec already; this is for those that a library opened otherwise.
     ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
+    if (descriptor_limit_before) ::setrlimit(RLIMIT_NOFILE, &*descriptor_limit_before);
     struct sigaction plain = {};
     plain.sa_handler = SIG_DFL;
     ::sigaction(SIGPIPE, &plain, nullptr);
@@ -71,6 +78,17 @@ void bury_group(pid_t group) {
 }
 
 }  // namespace
+
+std::size_t raise_descriptor_limit(std::size_t needed) {
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return needed;
+  if (limit.rlim_cur >= needed) return limit.rlim_cur;
+  const rlimit before = limit;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, needed);
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return before.rlim_cur;
+  descriptor_limit_before = before;
+  return limit.rlim_cur;
+}
 
 void adopt_orphans() { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
 

@@ -35,6 +35,10 @@ struct Spawned {
   int error = 0;     // errno of what failed; then there is no process
 };
 
+// Raises our own limit of open descriptors as far as `needed` and the hard limit allow; processes get back the one that was
+// (programs that select() break above 1024). The limit that holds now. From the main thread, before the first spawn.
+std::size_t raise_descriptor_limit(std::size_t needed);
+
 // Processes whose parents have died become this process's children, so that it can wait for whole groups to be gone.
 void adopt_orphans();
 

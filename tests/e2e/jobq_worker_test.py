@@ -70,6 +70,17 @@ class WorkerCase(unittest.TestCase):
     def error_of(self, job_id):
         return self.space.jobq_json("job", "show", job_id)["attempts"][-1]["error"]
 
+    def twice(self, worker, number):
+        """A second signal that is meant: one that comes right after the first is the same (timeout(1) sends two)."""
+        worker.send(signal.SIGTERM)
+        wait_until(lambda: "stopping" in worker.output(), "the drain has begun")
+
+        def sent_again():
+            if worker.running():
+                worker.send(number)
+            return "stopping at once" in worker.output()
+        wait_until(sent_again, "the second one is heard")
+
     def file(self, name):
         return self.space.directory / name
 
@@ -155,6 +166,10 @@ class ExitCodes(WorkerCase):
                 done = ended(*arguments)
                 self.assertEqual(done.returncode, code, done.stderr)
                 self.assertIn(words, done.stderr)
+        refused = subprocess.run([program("JOBQ_WORKER"), "--endpoint", "tcp://nonsense", "--queue", "q", "--", "true"],
+                                 text=True, capture_output=True, check=False, timeout=60)
+        self.assertEqual(refused.returncode, 64, refused.stderr)
+        self.assertIn("tcp://HOST:PORT", refused.stderr)
         self.assertEqual(ended("--help").returncode, 0)
         self.assertEqual(ended("--version").returncode, 0)
 
@@ -231,6 +246,16 @@ class Limits(WorkerCase):
         wait_until(lambda: descriptors() <= before, f"not more than {before} descriptors are open")
         self.assertEqual(worker.stop(), 0)
 
+    def test_many_slots_raise_our_limit_of_descriptors_and_not_that_of_the_commands(self):
+        self.space.start("worker", "sh", "-c", 'ulimit -Sn 256; exec "$@"', "sh", program("JOBQ_WORKER"), "--endpoint",
+                         self.space.endpoint, "--queue", "q", "--concurrency", "60", "--", "sh", "-c",
+                         f"ulimit -Sn > {self.file('limit')}; while [ ! -e {self.file('go')} ]; do sleep 0.1; done")
+        self.space.jobq("enqueue", "q", "--lines", stdin="x\n" * 60).check_returncode()
+        self.wait_count("leased", 60)
+        wait_until(lambda: self.file("limit").exists() and self.file("limit").read_text() == "256\n", "the limit is told")
+        self.file("go").touch()
+        self.wait_count("acked_total", 60)
+
     def test_commands_see_no_descriptor_of_ours(self):
         worker = self.worker("--queue", "q", "--", "ls", "-m", "/proc/self/fd")
         self.enqueue()
@@ -261,11 +286,27 @@ class Stopping(WorkerCase):
         self.assertEqual(self.count("ready"), 1)
         self.assertEqual(self.job(job)["attempt"], 1)
 
+    def test_a_signal_that_is_sent_twice_at_once_is_one(self):
+        worker, _, _ = self.begin()
+        for _ in range(2):
+            worker.send(signal.SIGTERM)
+        wait_until(lambda: "stopping" in worker.output(), "the drain has begun")
+        self.file("go").touch()
+        self.assertEqual(worker.wait(), 0, worker.output())
+        self.assertEqual(self.count("acked_total"), 1)
+
+    def test_an_ignored_hang_up_stays_ignored(self):
+        worker = self.space.start("nohup", "nohup", program("JOBQ_WORKER"), "--endpoint", self.space.endpoint, "--queue", "q",
+                                  "--", "true")
+        wait_until(lambda: "registered" in worker.output(), "it is there")
+        worker.send(signal.SIGHUP)
+        self.enqueue()
+        self.wait_count("acked_total", 1)
+        self.assertNotIn("stopping", worker.output())
+
     def test_a_second_sigterm_hands_back_at_once(self):
         worker, job, group = self.begin("--drain-timeout", "5m")
-        worker.send(signal.SIGTERM)
-        wait_until(lambda: "stopping" in worker.output(), "the drain has begun")
-        worker.send(signal.SIGTERM)
+        self.twice(worker, signal.SIGTERM)
         self.assertEqual(worker.wait(), 0, worker.output())
         self.assertIsNone(state_of(group))
         self.assertEqual(self.count("ready"), 1)
@@ -292,8 +333,17 @@ class Stopping(WorkerCase):
     def test_without_a_broker_it_waits_and_can_be_stopped(self):
         self.broker.kill()
         worker = self.worker("--queue", "q", "--", "true")
-        wait_until(lambda: "jobq-worker" in worker.output(), "it has begun")
+        wait_until(lambda: "is jobq-broker running" in worker.output(), "it says what it waits for")
         self.assertEqual(worker.stop(), 0, worker.output())
+        self.broker.start()
+
+    def test_outcomes_that_no_broker_has_answered_are_told(self):
+        worker, _, _ = self.begin("--drain-timeout", "1s")
+        self.broker.kill()
+        self.file("go").touch()
+        self.wait_file("log")
+        self.assertEqual(worker.stop(), 75, worker.output())
+        self.assertIn("no broker has answered the outcomes of 1 jobs", worker.output())
         self.broker.start()
 
     def test_systemd_is_told(self):
