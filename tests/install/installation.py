@@ -17,7 +17,8 @@ from processes import Workspace  # noqa: E402  pylint: disable=wrong-import-posi
 
 def run(*command, **options):
     """What it printed; fails loudly with everything that was said."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=600, **options)
+    options.setdefault("timeout", 600)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
     if done.returncode != 0:
         raise AssertionError(f"{shlex.join(map(str, command))} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
