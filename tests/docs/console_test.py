@@ -33,6 +33,7 @@ DOCUMENTS = {
     "docs/production.md": ["broker"],
     "docs/quickstart.md": [],
     "docs/recipes.md": ["broker"],
+    "docs/shop.md": ["broker", "examples/shop/take_from_stock.sh"],
     "docs/troubleshooting.md": ["broker"],
 }
 LOOKS = re.compile(r"(ls |jobq (stats|job (show|why)|dead (ls|show|summary)|queue (ls|show)|worker (ls|show)|ping|events)\b|cat |grep |tail |head )")
