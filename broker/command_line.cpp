@@ -6,6 +6,7 @@
 
 #include "broker/exit_codes.hpp"
 #include "jobq/version.hpp"
+#include "manual/definition.hpp"
 
 namespace jobq {
 
@@ -13,6 +14,7 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine* line) {
   CLI::App app{
       "jobq-broker: keeps jobs safe on disk and hands them to workers.\n\n"
       "Example: jobq-broker --data /var/lib/jobq --listen tcp://127.0.0.1:7710"};
+  app.name("jobq-broker");
   app.add_option("--data", line->data, "directory of the store, made when missing (default ./jobq-data)")
       ->type_name("DIR");
   app.add_option("--listen", line->listen,
@@ -45,6 +47,7 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine* line) {
       "configuration, 80 store in use, 81 damaged, 82 newer, 83 not writable, 84 network file system, 85 no "
       "space,\n"
       "86 not a store, 87 other failure of the store, 88 a commit failed while serving.");
+  manual::add_definition_flag(&app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {

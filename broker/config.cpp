@@ -75,6 +75,8 @@ Status bad(const std::string& name, const toml::node& node, const std::string& t
 Status read_text(const std::string& key, const std::string& text, Config* config) {
   if (key == "data") {
     config->data = text;
+  } else if (key == "store.backup_directory") {
+    config->store_backup_directory = text;
   } else if (key == "log.level") {
     config->log_level = text;
   } else if (text == "human" || text == "json") {
@@ -188,6 +190,7 @@ std::string quantity_text(ConfigKind kind, std::int64_t value) {
 
 std::string config_value_text(const Config& config, std::string_view key) {
   if (key == "data") return fmt::format("\"{}\"", config.data);
+  if (key == "store.backup_directory") return fmt::format("\"{}\"", config.store_backup_directory);
   if (key == "log.level") return fmt::format("\"{}\"", config.log_level);
   if (key == "log.format") return config.log_format == LogFormat::json ? "\"json\"" : "\"human\"";
   if (key == "listen") {

@@ -40,6 +40,8 @@ struct Config {
   bool store_preallocate = true;
   bool store_allow_network_fs = false;
   std::uint64_t store_cached_blocks = 65'536;
+  std::string store_backup_directory;  // empty: backups/ in the data directory
+  std::uint64_t store_backup_growth_bytes = std::uint64_t{4} << 30;
 
   EngineLimits engine;  // limits, windows and the settings that new queues get
 };

@@ -119,6 +119,12 @@ std::vector<ConfigRow> limit_rows() {
 
 std::vector<ConfigRow> store_rows() {
   using K = ConfigKind;
+  ConfigRow backup_directory{{"store.backup_directory", ConfigKind::text, 0, 0, true,
+                              "the only directory that `jobq backup` makes the broker write into; empty: "
+                              "backups/ in the data directory, which "
+                              "is lost with the same disk"},
+                             {},
+                             {}};
   return {
       number("store.max_size", K::bytes, 16 * kMiB, std::int64_t{1} << 46, false,
              "what the store may grow to; only address space is taken", JOBQ_FIELD(store_max_bytes)),
@@ -141,6 +147,12 @@ std::vector<ConfigRow> store_rows() {
           "store.cached_blocks", K::count, 256, 100'000'000, false,
           "blocks of 256 jobs whose states are kept in memory, about 300 bytes each; too low: more reading",
           JOBQ_FIELD(store_cached_blocks)),
+      std::move(backup_directory),
+      number("store.backup_growth", K::bytes, 0, kHuge, false,
+             "a backup is given up when the store has grown by more since it began, because pages that it "
+             "still reads "
+             "cannot be used again; 0: never",
+             JOBQ_FIELD(store_backup_growth_bytes)),
   };
 }
 
@@ -213,6 +225,7 @@ void take_over(const Config& after, Config* config) {
     if (row.setting.reloads && row.get) row.set(config, row.get(after));
   }
   config->log_level = after.log_level;
+  config->store_backup_directory = after.store_backup_directory;
 }
 
 }  // namespace jobq

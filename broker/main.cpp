@@ -54,6 +54,8 @@ int exit_code_of(StoreProblem problem) {
       return exit_code::kNetworkFs;
     case StoreProblem::none:
     case StoreProblem::io:
+    case StoreProblem::not_empty:
+    case StoreProblem::interrupted:
       break;
   }
   return exit_code::kStoreIo;
@@ -95,6 +97,7 @@ LmdbOptions lmdb_options(const Config& config) {
   options.map_bytes = config.store_max_bytes;
   options.preallocate = config.store_preallocate;
   options.allow_network_fs = config.store_allow_network_fs;
+  options.backup_growth_bytes_max = config.store_backup_growth_bytes;
   options.cached_blocks_max = static_cast<std::uint32_t>(config.store_cached_blocks);
   options.log = [](std::string_view text) { log::info("{}", text); };
   return options;

@@ -26,6 +26,10 @@ void add_queue(CLI::App* app, Context* context);
 void add_worker(CLI::App* app, Context* context);
 void add_task(CLI::App* app, Context* context);
 void add_check(CLI::App* app, Context* context);
+void add_backup(CLI::App* app, Context* context);
+void add_restore(CLI::App* app, Context* context);
+void add_compact(CLI::App* app, Context* context);
+void add_top(CLI::App* app, Context* context);
 
 // Help of a sub-command: examples under the options.
 void set_examples(CLI::App* app, const std::string& examples);

@@ -15,6 +15,7 @@
 #include "cli/table.hpp"
 #include "cli/terminal.hpp"
 #include "jobq/version.hpp"
+#include "manual/definition.hpp"
 
 namespace jobq::cli {
 namespace {
@@ -45,6 +46,7 @@ void declare(CLI::App* app, Context* context) {
       "How long to wait for the broker, like 5s or 1m (default 5s; enqueue --lines: 10m for each line)");
   app->add_flag("--json", context->globals.json, "The broker's own document instead of text, for programs");
   add_stats(app, context);
+  add_top(app, context);
   add_enqueue(app, context);
   add_job(app, context);
   add_dead(app, context);
@@ -53,7 +55,11 @@ void declare(CLI::App* app, Context* context) {
   add_task(app, context);
   add_ping(app, context);
   add_check(app, context);
+  add_backup(app, context);
+  add_restore(app, context);
+  add_compact(app, context);
   set_examples(app, kExamples);
+  manual::add_definition_flag(app);
 }
 
 // The deepest sub-command that was named, and "jobq job show" of it, for the remedy.

@@ -13,6 +13,7 @@ from source_tree import ROOT, files, lines_of, text_of
 TRIED_ELSEWHERE = {
     "docs/cli.md": "tests/e2e/cli_docs_test.py",
     "docs/install.md": "tests/install/install_test.py",
+    "docs/operations.md": "tests/e2e/operations_test.py",
     "docs/protocol.md": "tests/e2e/wire_case.py",
 }
 NOT_RUN_AT_MOST = 3

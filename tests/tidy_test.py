@@ -38,8 +38,9 @@ ROOMS = {
     "include/jobq/*": ("jobq/*",),
     "libjobq/*.?pp": ("libjobq/*", "jobq/*"),
     "testing/*": ("testing/*", "broker/*", "libjobq/*", "jobq/*"),
-    "cli/*": ("cli/*", "libjobq/*", "jobq/*", "broker/store/*", "broker/engine/*"),
-    "worker/*": ("worker/*", "libjobq/*", "jobq/*", "cli/duration.hpp"),
+    "cli/*": ("cli/*", "manual/*", "libjobq/*", "jobq/*", "broker/store/*", "broker/engine/*"),
+    "worker/*": ("worker/*", "manual/*", "libjobq/*", "jobq/*", "cli/duration.hpp"),
+    "manual/*": ("manual/*", "jobq/*"),
     "examples/*": ("examples/*", "jobq/*"),
 }
 # The engine is pure: the standard library without its clocks, threads, files and streams.

@@ -14,6 +14,7 @@
 #include "jobq/version.hpp"
 #include "libjobq/protocol/codec.hpp"
 #include "libjobq/protocol/limits.hpp"
+#include "manual/definition.hpp"
 #include "worker/command_path.hpp"
 #include "worker/exit_codes.hpp"
 
@@ -226,6 +227,7 @@ std::variant<Options, int> read_command_line(int argc, char** argv) {
   for (int i = ours + 1; i < argc; ++i) options.command.emplace_back(argv[i]);
   CLI::App app{"jobq-worker: runs a command for every job of its queues"};
   declare(&app, &options, &texts);
+  manual::add_definition_flag(&app);
   try {
     app.parse(ours, argv);
   } catch (const CLI::Success& wanted) {  // --help, --version

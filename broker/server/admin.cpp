@@ -207,6 +207,7 @@ Result<std::string> AdminDesk::answer(const protocol::Admin& admin, const Now& n
     return params.ok() ? finish(job_show(id, now)) : params.status();
   }
   if (admin.verb == "dead.ls") return finish(dead_ls(admin));
+  if (BackupDesk::knows(admin.verb)) return finish(backups_.answer(admin, now.wall));
   if (admin.verb == "queue.show") {
     params.allow_only({"queue"});
     return finish(queue_show(params.required_text("queue"), now));

@@ -15,6 +15,7 @@
 #include "broker/config.hpp"
 #include "broker/engine/engine.hpp"
 #include "broker/net/transport.hpp"
+#include "broker/server/backup_desk.hpp"
 #include "broker/server/clock.hpp"
 #include "broker/server/rates.hpp"
 #include "broker/store/store.hpp"
@@ -38,7 +39,8 @@ struct AdminSources {
 
 class AdminDesk {
  public:
-  explicit AdminDesk(AdminSources sources) : sources_(std::move(sources)) {}
+  explicit AdminDesk(AdminSources sources)
+      : sources_(std::move(sources)), backups_(sources_.config, sources_.store) {}
 
   // What the verb asks of the engine; nullopt: a read, to be answered by answer(). unknown_verb, bad_argument.
   // Views in the command point into the message.
@@ -64,6 +66,7 @@ class AdminDesk {
   nlohmann::ordered_json finished_job(JobId id, const FinishedView& finished) const;
 
   AdminSources sources_;
+  BackupDesk backups_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, JobId>
       cancels_;  // which job a cancel on its way is about
 };

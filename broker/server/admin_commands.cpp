@@ -87,7 +87,7 @@ Result<std::optional<CommandBody>> purge_dead(const protocol::Admin& admin) {
 
 Result<std::optional<CommandBody>> AdminDesk::command_for(PeerId peer, std::uint64_t request_id,
                                                           const protocol::Admin& admin) {
-  if (std::find(kReads.begin(), kReads.end(), admin.verb) != kReads.end()) {
+  if (BackupDesk::knows(admin.verb) || std::find(kReads.begin(), kReads.end(), admin.verb) != kReads.end()) {
     return std::optional<CommandBody>(std::nullopt);
   }
   if (admin.verb == "queue.set") return set_queue(admin);

@@ -25,8 +25,8 @@ Principal local_principal() {
 }
 
 Right right_for_verb(std::string_view verb) {
-  static constexpr std::array<std::string_view, 8> kReading = {
-      "ping", "stats", "queue.ls", "queue.show", "job.show", "dead.ls", "task", "worker.ls"};
+  static constexpr std::array<std::string_view, 9> kReading = {
+      "ping", "stats", "queue.ls", "queue.show", "job.show", "dead.ls", "task", "worker.ls", "backup.show"};
   return std::find(kReading.begin(), kReading.end(), verb) != kReading.end() ? Right::observe
                                                                              : Right::operate;
 }

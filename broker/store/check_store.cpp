@@ -1,21 +1,16 @@
 // The parent's side: starts the child that reads, and passes on what it says.
-//
-// Frames on the pipe: kind:char length:u32 bytes. 'L' a line, 'C' the counts (the last frame of a whole run), 'E' an
-// error (code:u16 problem:u8 text).
 #include "broker/store/check_store.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
+#include <filesystem>
 
 #include "broker/store/bytes_io.hpp"
 #include "broker/store/lmdb_env.hpp"
@@ -23,45 +18,11 @@
 #include "broker/store/store_files.hpp"
 
 namespace jobq {
-namespace {
-
-using lmdb::ByteReader;
-using lmdb::ByteWriter;
-using lmdb::Fd;
-using lmdb::StoreError;
-
-enum class Frame : char { line = 'L', counts = 'C', error = 'E' };
-constexpr std::size_t kBufferBytes = std::size_t{64} << 10;
-
-// Writes frames, gathered into large pieces. A parent that has gone away ends the child.
-class FrameWriter {
- public:
-  explicit FrameWriter(int fd) : fd_(fd) {}
-  void write(Frame frame, std::string_view bytes) {
-    buffer_.push_back(static_cast<char>(frame));
-    put_big_endian(&buffer_, static_cast<std::uint32_t>(bytes.size()));
-    buffer_.append(bytes);
-    if (buffer_.size() >= kBufferBytes) flush();
-  }
-  void flush() {
-    std::string_view rest = buffer_;
-    while (!rest.empty()) {
-      const ssize_t wrote = ::write(fd_, rest.data(), rest.size());
-      if (wrote < 0 && errno == EINTR) continue;
-      if (wrote <= 0) _exit(1);
-      rest.remove_prefix(static_cast<std::size_t>(wrote));
-    }
-    buffer_.clear();
-  }
-
- private:
-  int fd_;
-  std::string buffer_;
-};
+namespace lmdb {
 
 // A broker that has the store open may change it under us; and none may open it while we read.
 Fd share_lock(const std::string& directory) {
-  const std::string file = fmt::format("{}/{}", directory, lmdb::kLockFile);
+  const std::string file = fmt::format("{}/{}", directory, kLockFile);
   Fd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.open() || flock(fd.get(), LOCK_SH | LOCK_NB) == 0) return fd;
   std::array<char, 32> text{};
@@ -72,20 +33,78 @@ Fd share_lock(const std::string& directory) {
                                pid.empty() ? std::string("(pid unknown)") : pid));
 }
 
-// In the child.
-void read_store(const CheckOptions& options, FrameWriter* out) {
-  struct stat found {};
-  if (stat(options.path.c_str(), &found) != 0) {
+namespace {
+
+// Whether one of the two pages at the front says that this is a file of LMDB. One is enough for a repair.
+bool has_a_head(const std::string& file) {
+  constexpr off_t kMagicAt = 16, kPageBytes = 4096;
+  constexpr std::uint32_t kMagic = 0xBEEFC0DE;
+  const Fd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.open()) {
     throw StoreError(Code::io_error, StoreProblem::io,
-                     fmt::format("cannot look at {}: {}", options.path, std::strerror(errno)));
+                     fmt::format("cannot read {}: {}", file, std::strerror(errno)));
   }
-  const bool directory = S_ISDIR(found.st_mode);
-  const Fd lock = directory ? share_lock(options.path) : Fd();
-  const std::string file = directory ? lmdb::data_file(options.path) : options.path;
+  for (const off_t at : {kMagicAt, kMagicAt + kPageBytes}) {
+    std::uint32_t magic = 0;
+    if (pread(fd.get(), &magic, sizeof magic, at) == sizeof magic && magic == kMagic) return true;
+  }
+  return false;
+}
+
+void require_head(const std::string& file) {
+  if (has_a_head(file)) return;
+  throw StoreError(Code::corruption, StoreProblem::not_a_store,
+                   fmt::format("{} is not a store of jobq, or both pages at its front are damaged", file));
+}
+
+}  // namespace
+
+std::string data_file_of(const std::string& path, Fd* lock) {
+  struct stat found {};
+  if (stat(path.c_str(), &found) != 0) {
+    throw StoreError(Code::io_error, StoreProblem::io,
+                     fmt::format("cannot look at {}: {}", path, std::strerror(errno)));
+  }
+  if (S_ISDIR(found.st_mode)) {
+    *lock = share_lock(path);
+    const std::string file = data_file(path);
+    if (stat(file.c_str(), &found) != 0 && errno == ENOENT) {
+      throw StoreError(Code::io_error, StoreProblem::not_a_store,
+                       fmt::format("{} holds no store: there is no {} in it", path, kDataFile));
+    }
+    require_head(file);
+    return file;
+  }
+  if (!S_ISREG(found.st_mode)) {
+    throw StoreError(Code::io_error, StoreProblem::not_a_store,
+                     fmt::format("{} is neither a directory nor a file", path));
+  }
+  // Somebody may mean the directory and name the file in it.
+  const std::filesystem::path as_path(path);
+  if (as_path.filename() == kDataFile) {
+    *lock = share_lock(as_path.has_parent_path() ? as_path.parent_path().string() : ".");
+  }
+  if (found.st_size == 0) {
+    throw StoreError(Code::corruption, StoreProblem::damaged, fmt::format("{} is empty", path));
+  }
+  require_head(path);
+  return path;
+}
+
+}  // namespace lmdb
+
+namespace {
+
+using lmdb::ByteReader;
+using lmdb::ByteWriter;
+
+// In the child.
+std::string read_store(const CheckOptions& options, const LineSink& line) {
+  lmdb::Fd lock;
+  const std::string file = options.locked ? options.path : lmdb::data_file_of(options.path, &lock);
   lmdb::Env env(file, std::uint64_t{1} << 40, lmdb::Env::Mode::read_only);
   lmdb::require_format(&env, file);
-  const CheckSink pass_on = [&](std::string_view line) { out->write(Frame::line, line); };
-  const CheckCounts counts = lmdb::StoreChecker(&env, options.dump, pass_on).run();
+  const CheckCounts counts = lmdb::StoreChecker(&env, options.dump, line).run();
   std::string row;
   ByteWriter(&row)
       .number(counts.jobs)
@@ -95,71 +114,9 @@ void read_store(const CheckOptions& options, FrameWriter* out) {
       .number(counts.dead)
       .number(counts.awaiting_sweep)
       .number(counts.queues)
-      .number(counts.problems);
-  out->write(Frame::counts, row);
-}
-
-[[noreturn]] void run_child(const CheckOptions& options, int fd, pid_t parent) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(1);
-  FrameWriter out(fd);
-  try {
-    read_store(options, &out);
-  } catch (const StoreError& error) {
-    std::string row;
-    ByteWriter(&row)
-        .fixed(static_cast<std::uint16_t>(error.status().code()))
-        .fixed(static_cast<std::uint8_t>(error.problem()))
-        .raw(error.status().text());
-    out.write(Frame::error, row);
-  }
-  out.flush();
-  _exit(0);
-}
-
-struct Heard {
-  bool whole = false;
-  Status status;
-  StoreProblem problem = StoreProblem::none;
-};
-
-void hear_frame(char kind, std::string_view bytes, const CheckSink& sink, CheckCounts* counts, Heard* heard) {
-  ByteReader reader(bytes);
-  if (kind == static_cast<char>(Frame::line)) {
-    sink(bytes);
-  } else if (kind == static_cast<char>(Frame::counts)) {
-    for (std::uint64_t* count :
-         {&counts->jobs, &counts->ready, &counts->scheduled, &counts->leased, &counts->dead,
-          &counts->awaiting_sweep, &counts->queues, &counts->problems}) {
-      *count = reader.number();
-    }
-    heard->whole = true;
-  } else {
-    const auto code = static_cast<Code>(reader.fixed<std::uint16_t>());
-    heard->problem = static_cast<StoreProblem>(reader.fixed<std::uint8_t>());
-    heard->status = Status(code, std::string(reader.rest()));
-  }
-}
-
-Heard hear_child(int fd, const CheckSink& sink, CheckCounts* counts) {
-  constexpr std::size_t kHeadBytes = 5;
-  Heard heard;
-  std::string buffer;
-  std::array<char, kBufferBytes> piece;
-  for (;;) {
-    const ssize_t got = read(fd, piece.data(), piece.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return heard;
-    buffer.append(piece.data(), static_cast<std::size_t>(got));
-    std::string_view rest = buffer;
-    while (rest.size() >= kHeadBytes) {
-      const std::size_t length = get_big_endian<std::uint32_t>(rest.data() + 1);
-      if (rest.size() < kHeadBytes + length) break;
-      hear_frame(rest[0], rest.substr(kHeadBytes, length), sink, counts, &heard);
-      rest.remove_prefix(kHeadBytes + length);
-    }
-    buffer.erase(0, buffer.size() - rest.size());
-  }
+      .number(counts.problems)
+      .signed_number(counts.as_of.ms);
+  return row;
 }
 
 }  // namespace
@@ -168,34 +125,29 @@ Status check_store(const CheckOptions& options, const CheckSink& sink, CheckCoun
                    StoreProblem* problem) {
   StoreProblem ignored = StoreProblem::none;
   StoreProblem& why = problem != nullptr ? *problem : ignored;
-  std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) {
-    why = StoreProblem::io;
-    return {Code::io_error, fmt::format("cannot make a pipe: {}", std::strerror(errno))};
+  const ChildEnd end =
+      run_in_child([&](const LineSink& line) { return read_store(options, line); }, sink, options.go_on);
+  why = end.problem;
+  if (end.stopped) {
+    why = StoreProblem::interrupted;
+    return {Code::closed, "interrupted"};
   }
-  const Fd from_child(ends[0]);
-  Fd to_parent(ends[1]);
-  const pid_t parent = getpid();
-  const pid_t child = fork();
-  if (child < 0) {
-    why = StoreProblem::io;
-    return {Code::io_error, fmt::format("cannot start the reading process: {}", std::strerror(errno))};
+  if (!end.status.ok()) return end.status;
+  if (end.whole) {
+    ByteReader reader(end.result);
+    for (std::uint64_t* count :
+         {&counts->jobs, &counts->ready, &counts->scheduled, &counts->leased, &counts->dead,
+          &counts->awaiting_sweep, &counts->queues, &counts->problems}) {
+      *count = reader.number();
+    }
+    counts->as_of = TimeMs{reader.signed_number()};
+    return {};
   }
-  if (child == 0) run_child(options, to_parent.get(), parent);
-  to_parent = Fd();
-  Heard heard = hear_child(from_child.get(), sink, counts);
-  int ended = 0;
-  while (waitpid(child, &ended, 0) < 0 && errno == EINTR) {
-  }
-  why = heard.problem;
-  if (!heard.status.ok() || heard.whole) return heard.status;
   why = StoreProblem::damaged;
-  return {
-      Code::corruption,
-      fmt::format(
-          "reading {} ended by signal {} after the lines above: a page of the file is damaged; restore it "
-          "from a backup",
-          options.path, WIFSIGNALED(ended) ? WTERMSIG(ended) : 0)};
+  return {Code::corruption, fmt::format("reading {} ended by signal {} after the lines above: a page of the "
+                                        "file is damaged; restore a backup, "
+                                        "or save what can be read with `jobq check {} --repair NEW_DIR`",
+                                        options.path, end.signal, options.path)};
 }
 
 }  // namespace jobq

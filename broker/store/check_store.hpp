@@ -23,21 +23,27 @@
 #include <string_view>
 
 #include "broker/store/lmdb_options.hpp"
+#include "broker/store/reading_child.hpp"
 #include "jobq/status.hpp"
+#include "libjobq/base/time.hpp"
 
 namespace jobq {
 
 struct CheckOptions {
   std::string path;  // the store's directory, or the file of a backup
   bool dump = false;
+  bool locked = false;  // the caller holds the directory's lock, and path is the data file itself
+  std::function<bool()>
+      go_on{};  // asked about five times a second; false: give up (StoreProblem::interrupted)
 };
 struct CheckCounts {
   std::uint64_t jobs = 0, ready = 0, scheduled = 0, leased = 0, dead = 0;
   std::uint64_t awaiting_sweep = 0;  // finished jobs whose records are still in the file
   std::uint64_t queues = 0;
   std::uint64_t problems = 0;
+  TimeMs as_of{};  // the wall clock at the last commit
 };
-using CheckSink = std::function<void(std::string_view line)>;
+using CheckSink = LineSink;
 
 // *problem (when given) says why a store could not be read: already_open, not_a_store, newer_format, damaged, io.
 Status check_store(const CheckOptions& options, const CheckSink& sink, CheckCounts* counts,

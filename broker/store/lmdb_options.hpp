@@ -30,6 +30,8 @@ enum class StoreProblem : std::uint8_t {
   read_only,
   network_fs,  // locks and mapped files cannot be relied on there
   io,
+  not_empty,    // a directory that something is to be restored into
+  interrupted,  // offline work that its caller did not want to go on
 };
 const char* to_string(StoreProblem problem);
 

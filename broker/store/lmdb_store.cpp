@@ -1,13 +1,8 @@
 #include "broker/store/lmdb_store.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
-#include <cstring>
-#include <filesystem>
 #include <utility>
 
 #include "libjobq/base/check.hpp"
@@ -141,64 +136,6 @@ StoreHealth LmdbStore::health() {
   return health_;
 }
 
-// The pages that a copy still reads cannot be used again, so that the file grows while it runs. LMDB has no way to stop
-// a copy; taking its file away makes its next write fail.
-void LmdbStore::stop_backup_that_holds_back_too_much() {
-  const std::lock_guard guard(backup_mutex_);
-  if (backup_fd_ < 0 || options_.backup_growth_bytes_max == 0 || env_->info().end_bytes <= backup_end_max_)
-    return;
-  const Fd nothing(open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (!nothing.open() || dup3(nothing.get(), backup_fd_, O_CLOEXEC) < 0) return;
-  backup_fd_ = -1;
-  backup_stopped_ = true;
-}
-
-// A copy under another name, synced and renamed, so that a backup that is there is whole.
-Status LmdbStore::backup(const std::string& path) {
-  const std::string aside = path + ".part";
-  const auto failed = [&](const char* doing) {
-    return Status(Code::io_error, fmt::format("cannot {} {}: {}", doing, aside, std::strerror(errno)));
-  };
-  const Fd fd(open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
-  if (!fd.open()) return failed("write");
-  {
-    const std::lock_guard guard(backup_mutex_);
-    if (backup_fd_ >= 0)
-      return {Code::wrong_state, "another backup of this store is being made; wait for it"};
-    backup_fd_ = fd.get();
-    backup_end_max_ = env_->info().end_bytes + options_.backup_growth_bytes_max;
-    backup_stopped_ = false;
-  }
-  try {
-    const auto end_copy = [&] {
-      const std::lock_guard guard(backup_mutex_);
-      backup_fd_ = -1;
-      return backup_stopped_;
-    };
-    try {
-      env_->copy_to(fd.get());
-    } catch (const StoreError&) {
-      if (!end_copy()) throw;
-      throw StoreError(
-          Code::store_full, StoreProblem::no_space,
-          fmt::format(
-              "the backup {} was given up: the store has grown by more than {} MiB meanwhile; back up "
-              "to a faster disk or at a quieter time, or raise the limit",
-              path, options_.backup_growth_bytes_max >> 20));
-    }
-    end_copy();
-    if (fsync(fd.get()) != 0) return failed("sync");
-    if (rename(aside.c_str(), path.c_str()) != 0) return failed("rename");
-    const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-    sync_directory(parent.empty() ? "." : parent.string());
-    return {};
-  } catch (const StoreError& error) {
-    std::error_code ignored;
-    std::filesystem::remove(aside, ignored);
-    return error.status();
-  }
-}
-
 }  // namespace lmdb
 
 const char* to_string(StoreProblem problem) {
@@ -221,6 +158,10 @@ const char* to_string(StoreProblem problem) {
       return "network_fs";
     case StoreProblem::io:
       return "io";
+    case StoreProblem::not_empty:
+      return "not_empty";
+    case StoreProblem::interrupted:
+      return "interrupted";
   }
   return "?";
 }

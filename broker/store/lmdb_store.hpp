@@ -2,7 +2,7 @@
 // changed; what changes about it is kept apart, small and dense (block_table.hpp), and finished jobs are
 // removed block by block (sweeper.hpp).
 //
-// Thread-safety: one thread; backup() may be called from any. Ownership: holds the directory's lock while it
+// Thread-safety: one thread; backup() and stop_backup() may be called from any. Ownership: holds the directory's lock while it
 // lives. Errors: a batch that fails leaves the store refusing everything; store_full and disk_full are told
 // apart from io_error. Units: bytes, milliseconds of the clocks that the engine hands in.
 #pragma once
@@ -45,6 +45,7 @@ class LmdbStore final : public Store {
   Status visit_jobs(std::span<const JobId> jobs, const Visit& visit) override;
   StoreHealth health() override;
   Status backup(const std::string& path) override;
+  void stop_backup() override;
 
  private:
   // ---- one batch (lmdb_store_apply.cpp) ----
@@ -100,6 +101,7 @@ class LmdbStore final : public Store {
   void renew_identity_of_a_copy();
   void finish_batch(Batch* batch, const Mark& mark);
   void stop_backup_that_holds_back_too_much();
+  bool take_away_the_backups_file();  // REQUIRES: backup_mutex_ is held
   Status fail_for_good(const StoreError& error);
   std::uint64_t batch_bytes(std::span<const Change> changes) const;
   std::vector<RecoveredProducer> recover_producers(const Txn& txn) const;
@@ -125,10 +127,12 @@ class LmdbStore final : public Store {
   std::int64_t free_pages_counted_ms_ = 0;
   std::int64_t readers_checked_ms_ = 0;
   // A backup under way in another thread: its file, and how long the data file may become meanwhile.
-  std::mutex backup_mutex_;
+  std::mutex backup_running_;  // held by the thread that copies
+  std::mutex backup_mutex_;    // what follows
   int backup_fd_ = -1;
   std::uint64_t backup_end_max_ = 0;
-  bool backup_stopped_ = false;
+  enum class BackupEnd : std::uint8_t { none, held_back_too_much, asked };
+  BackupEnd backup_stopped_ = BackupEnd::none;
   std::string row_, body_;
 };
 

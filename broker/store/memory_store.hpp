@@ -43,6 +43,7 @@ class MemoryStore final : public Store {
   Status visit_jobs(std::span<const JobId> jobs, const Visit& visit) override;
   StoreHealth health() override;
   Status backup(const std::string& path) override;
+  void stop_backup() override {}
 
  private:
   struct Queue {

@@ -164,8 +164,11 @@ class Store {
 
   virtual StoreHealth health() = 0;
 
-  // A consistent copy of the whole store as a file at path, while serving. Thread-safe.
+  // A consistent copy of the whole store as a file at path, while serving; nothing may be there yet (wrong_state).
+  // It is written as path + ".part", synced and renamed. Thread-safe; one at a time.
   virtual Status backup(const std::string& path) = 0;
+  // A backup under way ends soon with wrong_state. Thread-safe.
+  virtual void stop_backup() = 0;
 };
 
 }  // namespace jobq

@@ -168,10 +168,21 @@ void sync_directory(const std::string& directory) {
   if (!fd.open() || fsync(fd.get()) != 0) fail(errno, fmt::format("cannot sync the directory {}", directory));
 }
 
+void make_store_file(const std::string& file, std::uint64_t map_bytes) {
+  {
+    Env env(file, map_bytes, Env::Mode::create);
+    write_first_rows(&env);
+  }
+  sync_file(file);
+}
+
 bool create_if_absent(const std::string& directory, std::uint64_t map_bytes) {
   const std::string file = data_file(directory);
   struct stat found {};
+  std::error_code ignored;
   if (stat(file.c_str(), &found) == 0) {
+    // The old store is whole: a compaction that was cut short has left its copy.
+    std::filesystem::remove(fmt::format("{}/{}", directory, kCompactingFile), ignored);
     if (found.st_size == 0) {  // LMDB would take it for a new store
       throw StoreError(
           Code::corruption, StoreProblem::damaged,
@@ -181,15 +192,17 @@ bool create_if_absent(const std::string& directory, std::uint64_t map_bytes) {
   }
   if (errno != ENOENT) fail(errno, fmt::format("cannot look at {}", file));
 
+  // An empty store in the place of one that was to be restored would look like the loss of all jobs.
+  if (const auto half = fmt::format("{}/{}", directory, kRestoringFile); stat(half.c_str(), &found) == 0) {
+    throw StoreError(Code::wrong_state, StoreProblem::damaged,
+                     fmt::format("a restore into {} was cut short; run it again, or remove {} to begin with "
+                                 "an empty store",
+                                 directory, half));
+  }
   const std::string aside = file + ".new";
-  std::error_code ignored;
   std::filesystem::remove(aside, ignored);  // of an attempt that was cut short
   std::filesystem::remove(aside + "-lock", ignored);
-  {
-    Env env(aside, map_bytes, Env::Mode::create);
-    write_first_rows(&env);
-  }
-  sync_file(aside);
+  make_store_file(aside, map_bytes);
   if (rename(aside.c_str(), file.c_str()) != 0) fail(errno, fmt::format("cannot rename {}", aside));
   sync_directory(directory);
   std::filesystem::remove(aside + "-lock", ignored);

@@ -17,6 +17,9 @@ class Env;
 
 inline constexpr std::string_view kDataFile = "data.mdb";
 inline constexpr std::string_view kLockFile = "lock";
+// Being written by `jobq restore` and `jobq compact` (offline.hpp); left over only by a crash of theirs.
+inline constexpr std::string_view kRestoringFile = "data.mdb.restoring";
+inline constexpr std::string_view kCompactingFile = "data.mdb.compacting";
 
 // A file descriptor that closes itself.
 class Fd {
@@ -44,9 +47,18 @@ void prepare_directory(const std::string& directory, bool allow_network_fs);
 // otherwise.
 Fd lock_directory(const std::string& directory);
 
+// For reading offline: held with others that read; already_open when a broker has the store. Not open when there is no
+// lock file.
+Fd share_lock(const std::string& directory);
+// The data file that `path` (a directory, or a file) stands for. A directory, or a file that lies in its place, is locked.
+std::string data_file_of(const std::string& path, Fd* lock);
+
 // Makes a store beside its place, syncs it and renames it. Nothing when there is one. Returns whether it made
 // one.
 bool create_if_absent(const std::string& directory, std::uint64_t map_bytes);
+
+// A new store with nothing in it as a file of that name, which is not there yet.
+void make_store_file(const std::string& file, std::uint64_t map_bytes);
 
 // fsync of a directory: a rename in it lasts.
 void sync_directory(const std::string& directory);

@@ -13,9 +13,9 @@ namespace {
 
 // Verbs that read, and those that end in the same state when they are done twice.
 bool may_repeat(std::string_view verb) {
-  static constexpr std::array<std::string_view, 13> kRepeatable = {
+  static constexpr std::array<std::string_view, 14> kRepeatable = {
       "ping",     "stats",      "queue.ls", "queue.show", "queue.set", "queue.pause", "queue.resume",
-      "job.show", "job.cancel", "dead.ls",  "task",       "worker.ls", "dead.show"};
+      "job.show", "job.cancel", "dead.ls",  "task",       "worker.ls", "dead.show",   "backup.show"};
   return std::find(kRepeatable.begin(), kRepeatable.end(), verb) != kRepeatable.end();
 }
 

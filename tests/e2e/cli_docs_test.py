@@ -22,6 +22,7 @@ BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 # What may differ, in this order.
 VARIES = [
+    (r"\bon (web-1|" + re.escape(socket.gethostname()) + r")(?=[:,);]|$)", "on HOST"),
     (r"\bj[0-9][0-9a-z]*\b|\bj[a-z][0-9a-z]?\b(?![a-z])", "ID"),
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( [A-Z]{3,4}|Z)?", "TIME"),
     (r"\d{4}-\d\d-\d\d", "DATE"),
@@ -82,7 +83,7 @@ def run_examples(space, examples):
     mailer.start()
     printed = []
     for command in examples:
-        if command.startswith("jobq check"):  # The store is checked while no broker has it.
+        if re.match(r"jobq (check|restore|compact) \w", command) and broker.running():  # while no broker has the store
             mailer.stop()
             broker.stop()
         done = subprocess.run(["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
@@ -113,7 +114,7 @@ def update():
 
         # What only this machine has does not belong into the document.
         local = [(space.endpoint, "tcp://127.0.0.1:7710"), (f"{space.directory}/data", "/var/lib/jobq"),
-                 (f"@{socket.gethostname()}:", "@web-1:")]
+                 (f"@{socket.gethostname()}:", "@web-1:"), (f"on {socket.gethostname()}", "on web-1")]
 
     def tidy(output):
         for here, there in local:

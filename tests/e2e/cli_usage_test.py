@@ -15,7 +15,7 @@ from scripted_broker import SILENCE, Refusal, ScriptedBroker
 OK, REFUSED, USAGE, NO_INPUT, NO_BROKER, INTERNAL, TRY_AGAIN = 0, 1, 64, 66, 69, 70, 75
 COMMANDS = ["stats", "enqueue", "job", "job show", "job cancel", "dead", "dead ls", "dead show", "dead redrive", "dead purge",
             "queue", "queue ls", "queue show", "queue set", "queue pause", "queue resume", "queue purge", "worker",
-            "worker ls", "task", "ping", "check"]
+            "worker ls", "task", "ping", "check", "backup", "restore", "compact", "top"]
 
 
 class CliCase(unittest.TestCase):

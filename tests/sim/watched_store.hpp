@@ -71,6 +71,7 @@ class WatchedStore final : public Store {
   // What the machine says of itself must not decide what happens in a run.
   StoreHealth health() override;
   Status backup(const std::string& path) override { return parts_.below->backup(path); }
+  void stop_backup() override { parts_.below->stop_backup(); }
 
  private:
   void maybe_die();

@@ -42,7 +42,7 @@ struct OwnedBatch {
   OwnedBatch(const OwnedBatch&) = delete;
 };
 
-class FaultyStore final : public Store {
+class FaultyStore : public Store {
  public:
   explicit FaultyStore(Store* below) : below_(below) {}
 
@@ -121,6 +121,7 @@ class FaultyStore final : public Store {
     if (!failed_.ok()) return failed_;
     return below_->backup(path);
   }
+  void stop_backup() override { below_->stop_backup(); }
 
  private:
   Store* below_;

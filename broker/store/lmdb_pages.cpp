@@ -1,0 +1,282 @@
+// page  = number:u64 pad:u16 flags:u16 lower:u16 upper:u16 offset:u16*        of a branch or a leaf; lower: end of the offsets
+//         number:u64 pad:u16 flags:u16 pages:u32 bytes                       of an overflow run
+// node  = low:u16 high:u16 flags:u16 key_bytes:u16 key value                 low, high: size of the value, or (with flags) a page
+// meta  = page header, magic:u32 version:u32 address:u64 map:u64 tree tree last_page:u64 transaction:u64
+// tree  = pad:u32 flags:u16 depth:u16 branches:u64 leaves:u64 overflows:u64 entries:u64 root:u64
+// All little-endian. The first tree is the free list (transaction -> count, page*), the second the list of tables.
+#include "broker/store/lmdb_pages.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "broker/store/lmdb_env.hpp"
+
+namespace jobq::lmdb {
+namespace {
+
+constexpr std::size_t kHead = 16, kNodeHead = 8, kTreeBytes = 48;
+constexpr std::uint16_t kBranch = 0x01, kLeaf = 0x02;
+constexpr std::uint16_t kKindMask = 0x6f;  // branch, leaf, overflow, meta, leaf2, subpage
+constexpr std::uint16_t kBigValue = 0x01;
+constexpr std::uint32_t kMagic = 0xBEEFC0DE, kVersion = 1;
+constexpr std::uint64_t kNoPage = ~std::uint64_t{0};
+constexpr std::size_t kMetaTrees = 40, kMetaLastPage = 136, kMetaTransaction = 144, kTreeRoot = 40;
+constexpr std::uint64_t kFirstPage = 2;
+constexpr int kDepthMax = 64;
+constexpr std::uint64_t kRunMax = 32'768;  // pages of one value: 128 MiB, for the list of free pages
+
+template <typename T>
+T get(std::string_view bytes, std::size_t at) {
+  T value{};
+  if (at + sizeof value <= bytes.size()) std::memcpy(&value, bytes.data() + at, sizeof value);
+  return value;
+}
+
+}  // namespace
+
+PageFile::PageFile(const std::string& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)), path_(path) {
+  struct stat found {};
+  if (!fd_.open() || fstat(fd_.get(), &found) != 0) {
+    throw StoreError(Code::io_error, StoreProblem::io,
+                     fmt::format("cannot read {}: {}", path, std::strerror(errno)));
+  }
+  const auto bytes = static_cast<std::uint64_t>(found.st_size);
+  pages_ = bytes / page_bytes_;
+  if (!read_metas()) {
+    throw StoreError(
+        Code::corruption, StoreProblem::not_a_store,
+        fmt::format(
+            "{} has no usable head (two pages that say where everything is): either it is not a store "
+            "of jobq, or nothing of it can be found; restore a backup",
+            path));
+  }
+  pages_ = std::min(pages_, last_page_ + 1);
+  seen_.assign(pages_, false);
+  free_.assign(pages_, false);
+  read_free_list(free_root_);
+  read_table_list(main_root_);
+}
+
+bool PageFile::read_page(std::uint64_t page, std::string* out) const {
+  out->resize(page_bytes_);
+  std::size_t have = 0;
+  while (have < page_bytes_) {
+    const ssize_t got = pread(fd_.get(), out->data() + have, page_bytes_ - have,
+                              static_cast<off_t>(page * page_bytes_ + have));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;  // beyond the end, or the disk cannot read it
+    have += static_cast<std::size_t>(got);
+  }
+  return true;
+}
+
+// The newer of the two is the state that counts: pages of the older one may have been used again.
+bool PageFile::read_metas() {
+  std::uint64_t best = 0;
+  bool found = false;
+  std::string bytes;
+  for (std::uint64_t page = 0; page < 2; ++page) {
+    if (!read_page(page, &bytes)) continue;
+    const auto page_bytes = get<std::uint32_t>(bytes, kMetaTrees);
+    const auto transaction = get<std::uint64_t>(bytes, kMetaTransaction);
+    const auto last = get<std::uint64_t>(bytes, kMetaLastPage);
+    if (get<std::uint32_t>(bytes, kHead) != kMagic || get<std::uint32_t>(bytes, kHead + 4) != kVersion)
+      continue;
+    if (page_bytes != page_bytes_ || (found && transaction <= best) || last > std::uint64_t{1} << 40)
+      continue;
+    found = true;
+    best = transaction;
+    last_page_ = last;
+    free_root_ = get<std::uint64_t>(bytes, kMetaTrees + kTreeRoot);
+    main_root_ = get<std::uint64_t>(bytes, kMetaTrees + kTreeBytes + kTreeRoot);
+  }
+  return found;
+}
+
+// Not whether it says its own number: what it holds is what counts, and rows have checksums.
+const char* PageFile::check_page(std::string_view bytes, Kind* kind) const {
+  const auto flags = static_cast<std::uint16_t>(get<std::uint16_t>(bytes, 10) & kKindMask);
+  if (flags != kBranch && flags != kLeaf) return "it is neither a branch nor a leaf";
+  const auto lower = get<std::uint16_t>(bytes, 12), upper = get<std::uint16_t>(bytes, 14);
+  if (lower < kHead || lower > upper || upper > page_bytes_ || (lower & 1) != 0)
+    return "its limits make no sense";
+  *kind = flags == kBranch ? Kind::branch : Kind::leaf;
+  if (*kind == Kind::branch && nodes(bytes) < 1) return "it is a branch without a child";
+  return nullptr;
+}
+
+std::uint16_t PageFile::nodes(std::string_view bytes) const {
+  return static_cast<std::uint16_t>((get<std::uint16_t>(bytes, 12) - kHead) / 2);
+}
+
+std::optional<PageFile::Node> PageFile::node(std::string_view bytes, std::uint16_t index, Kind kind) const {
+  const std::size_t at = get<std::uint16_t>(bytes, kHead + std::size_t{2} * index);
+  if (at < kHead || at + kNodeHead > bytes.size()) return std::nullopt;
+  const auto low = get<std::uint16_t>(bytes, at), high = get<std::uint16_t>(bytes, at + 2);
+  Node found;
+  found.flags = get<std::uint16_t>(bytes, at + 4);
+  const std::size_t key_bytes = get<std::uint16_t>(bytes, at + 6);
+  if (at + kNodeHead + key_bytes > bytes.size()) return std::nullopt;
+  found.key = bytes.substr(at + kNodeHead, key_bytes);
+  if (kind == Kind::branch) {
+    found.child = std::uint64_t{low} | std::uint64_t{high} << 16 | std::uint64_t{found.flags} << 32;
+    return found;
+  }
+  found.bytes = std::uint32_t{low} | std::uint32_t{high} << 16;
+  const std::size_t value_at = at + kNodeHead + key_bytes;
+  found.big = (found.flags & kBigValue) != 0;
+  const std::size_t here = found.big ? sizeof(std::uint64_t) : found.bytes;
+  if (value_at + here > bytes.size()) return std::nullopt;
+  found.value = bytes.substr(value_at, here);
+  if (found.big) found.child = get<std::uint64_t>(bytes, value_at);
+  return found;
+}
+
+std::optional<std::string_view> PageFile::value_of(const Node& node) {
+  if (!node.big) return node.value;
+  const std::uint64_t run = (kHead + node.bytes + page_bytes_ - 1) / page_bytes_;
+  if (node.child < kFirstPage || run > kRunMax || run > pages_ || node.child > pages_ - run)
+    return std::nullopt;
+  value_.clear();
+  std::string bytes;
+  for (std::uint64_t page = node.child; page < node.child + run; ++page) {
+    if (!read_page(page, &bytes)) return std::nullopt;
+    seen_[page] = true;
+    value_ += page == node.child ? std::string_view(bytes).substr(kHead) : std::string_view(bytes);
+  }
+  value_.resize(std::min<std::size_t>(value_.size(), node.bytes));
+  return std::string_view(value_);
+}
+
+void PageFile::walk_leaf(std::uint64_t page, std::string_view bytes, const std::string& from,
+                         const std::string& below, const OnRow& row, const OnLost& lost) {
+  std::string last = from;
+  for (std::uint16_t index = 0; index < nodes(bytes); ++index) {
+    const std::optional<Node> found = node(bytes, index, Kind::leaf);
+    const std::optional<std::string_view> value = found ? value_of(*found) : std::nullopt;
+    if (!value) {
+      // Up to the next key that can be read.
+      std::string next = below;
+      for (auto after = static_cast<std::uint16_t>(index + 1); after < nodes(bytes); ++after) {
+        if (const auto other = node(bytes, after, Kind::leaf)) {
+          next = other->key;
+          break;
+        }
+      }
+      lost({found ? std::string(found->key) : last, next, page,
+            found ? "the pages of a large value cannot be read" : "an entry makes no sense"});
+      continue;
+    }
+    last = found->key;
+    row({found->key, *value, {page, index}});
+  }
+}
+
+void PageFile::walk_page(std::uint64_t page, const std::string& from, const std::string& below, int depth,
+                         const OnRow& row, const OnLost& lost) {
+  const auto give_up = [&](const std::string& why) { lost({from, below, page, why}); };
+  if (page < kFirstPage || page >= pages_) return give_up("it lies outside the file");
+  if (depth > kDepthMax) return give_up("the tree is too deep");
+  if (seen_[page]) return give_up("another part of the file refers to it as well");
+  if (free_[page]) return give_up("it is in the list of free pages");
+  std::string bytes;
+  if (!read_page(page, &bytes)) return give_up("it cannot be read");
+  Kind kind{};
+  if (const char* wrong = check_page(bytes, &kind)) return give_up(wrong);
+  seen_[page] = true;
+  if (kind == Kind::leaf) return walk_leaf(page, bytes, from, below, row, lost);
+  const std::uint16_t count = nodes(bytes);
+  for (std::uint16_t index = 0; index < count; ++index) {
+    const std::optional<Node> child = node(bytes, index, Kind::branch);
+    const auto next =
+        index + 1 < count ? node(bytes, static_cast<std::uint16_t>(index + 1), Kind::branch) : std::nullopt;
+    const std::string child_from = index == 0 || !child ? from : std::string(child->key);
+    const std::string child_below = next ? std::string(next->key) : below;
+    if (!child) {
+      lost({child_from, child_below, page, "an entry of the branch makes no sense"});
+      continue;
+    }
+    walk_page(child->child, child_from, child_below, depth + 1, row, lost);
+  }
+}
+
+void PageFile::walk(std::uint64_t root, const OnRow& row, const OnLost& lost) {
+  if (root != 0) walk_page(root, {}, {}, 0, row, lost);
+}
+
+void PageFile::read_free_list(std::uint64_t root) {
+  free_known_ = true;
+  if (root == kNoPage) return;
+  std::vector<std::uint64_t> listed;
+  const auto take = [&](const StoredRow& row) {
+    const auto count = get<std::uint64_t>(row.stored, 0);
+    if (row.stored.size() < 8 || count > (row.stored.size() - 8) / 8) {
+      free_known_ = false;
+      return;
+    }
+    std::uint64_t above = kNoPage;  // they are listed in falling order
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const auto page = get<std::uint64_t>(row.stored, 8 + 8 * i);
+      if (page >= above || page < kFirstPage || page > last_page_) {
+        free_known_ = false;
+        return;
+      }
+      above = page;
+      listed.push_back(page);
+    }
+  };
+  walk(root, take, [&](const LostKeys&) { free_known_ = false; });
+  for (const std::uint64_t page : listed) {
+    if (page < pages_) free_[page] = true;
+  }
+  if (!free_known_) std::fill(free_.begin(), free_.end(), false);
+}
+
+void PageFile::read_table_list(std::uint64_t root) {
+  if (root == kNoPage) return;
+  const auto take = [&](const StoredRow& row) {
+    for (std::size_t table = 0; table < kTables; ++table) {
+      if (row.key != kTableNames[table] || row.stored.size() != kTreeBytes) continue;
+      const auto at = get<std::uint64_t>(row.stored, kTreeRoot);
+      roots_[table] = at == kNoPage ? 0 : at;
+    }
+  };
+  walk(root, take, [&](const LostKeys& lost) { lost_tables_.push_back(lost); });
+}
+
+void PageFile::orphans(const OnRow& row) {
+  std::string bytes;
+  const OnLost ignore = [](const LostKeys&) {};
+  for (std::uint64_t page = kFirstPage; page < pages_; ++page) {
+    if (seen_[page] || free_[page] || !read_page(page, &bytes)) continue;
+    Kind kind{};
+    if (check_page(bytes, &kind) != nullptr || kind != Kind::leaf) continue;
+    seen_[page] = true;
+    walk_leaf(page, bytes, {}, {}, row, ignore);
+  }
+}
+
+std::optional<StoredRow> PageFile::row_at(const RowPlace& place) {
+  if (cached_page_ != place.page) {
+    cached_page_ = 0;
+    if (place.page < kFirstPage || place.page >= pages_ || !read_page(place.page, &cached_))
+      return std::nullopt;
+    cached_page_ = place.page;
+  }
+  Kind kind{};
+  if (check_page(cached_, &kind) != nullptr || kind != Kind::leaf || place.index >= nodes(cached_)) {
+    return std::nullopt;
+  }
+  const std::optional<Node> found = node(cached_, place.index, Kind::leaf);
+  const auto value = found ? value_of(*found) : std::nullopt;
+  if (!value) return std::nullopt;
+  return StoredRow{found->key, *value, place};
+}
+
+}  // namespace jobq::lmdb
