@@ -119,11 +119,26 @@ RunningWorker Broker::start(Worker& worker) {
     shared->ended.store(true);
     world->look_again();
   });
-  inside_->world->wait_for_peer(before, [shared] { return shared->ended.load(); });
+  while (!inside_->world->wait_for_peer(before, [shared] { return shared->ended.load(); })) {
+  }
   RunningWorker running(std::move(state));
   settle();
   if (shared->ended.load() && shared->thrown) running.stop();
   return running;
+}
+
+void Broker::wait_for_workers(std::size_t count) {
+  for (;;) {
+    const std::uint64_t before = inside_->world->peers_added();
+    settle();
+    const std::size_t registered = inside_->ask("worker.ls", {}).at("workers").size();
+    if (registered >= count) return;
+    if (!inside_->world->wait_for_peer(before, [] { return false; })) {
+      throw Error(Code::timed_out,
+                  "wait_for_workers: " + std::to_string(registered) + " of " + std::to_string(count) +
+                      " workers are registered, and no other has come: are they given runtime()?");
+    }
+  }
 }
 
 // ---- the broker

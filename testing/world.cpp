@@ -101,12 +101,9 @@ Status World::advance(DurationMs span) {
 
 bool World::sleep(DurationMs span, std::stop_token stop) {
   Sleeper sleeper{now() + span};
-  std::unique_lock lock(mutex_);
-  sleepers_.push_back(&sleeper);
-  lock.unlock();
-  signal();
   {
-    // Triggered on the world's thread: from then on the handler counts as running again.
+    // Before it counts as asleep: a stop must find it. Triggered on the world's thread, and from then on the handler counts as
+    // running again.
     const std::stop_callback stopped(stop, [&] {
       const std::lock_guard guard(mutex_);
       if (sleeper.awake) return;
@@ -114,9 +111,13 @@ bool World::sleep(DurationMs span, std::stop_token stop) {
       sleepers_.remove(&sleeper);
       for_others_.notify_all();
     });
-    lock.lock();
+    {
+      const std::lock_guard lock(mutex_);
+      if (!sleeper.awake) sleepers_.push_back(&sleeper);
+    }
+    signal();
+    std::unique_lock lock(mutex_);
     for_others_.wait(lock, [&] { return sleeper.awake; });
-    lock.unlock();
   }
   return !sleeper.stopped;
 }
@@ -126,9 +127,9 @@ std::uint64_t World::peers_added() const {
   return added_total_;
 }
 
-void World::wait_for_peer(std::uint64_t count, const std::function<bool()>& given_up) {
+bool World::wait_for_peer(std::uint64_t count, const std::function<bool()>& given_up) {
   std::unique_lock lock(mutex_);
-  for_others_.wait(lock, [&] { return added_total_ > count || given_up(); });
+  return for_others_.wait_for(lock, patience_, [&] { return added_total_ > count || given_up(); });
 }
 
 void World::look_again() { signal(); }

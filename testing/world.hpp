@@ -49,9 +49,9 @@ class World final : public IoDriver {
   Status advance(DurationMs span);
   // False: the stop token was triggered first. REQUIRES: called by a handler.
   bool sleep(DurationMs span, std::stop_token stop);
-  // Waits until one more peer than `count` has been added, or `given_up` says so.
+  // Waits until one more peer than `count` has been added, or `given_up` says so. False: not within the patience.
   [[nodiscard]] std::uint64_t peers_added() const;
-  void wait_for_peer(std::uint64_t count, const std::function<bool()>& given_up);
+  bool wait_for_peer(std::uint64_t count, const std::function<bool()>& given_up);
   void look_again();  // what `given_up` says may have changed
 
   // ---- within order()

@@ -29,6 +29,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -50,6 +51,7 @@ struct BrokerOptions {
   std::uint64_t seed = 1;
 
   // How long, in real time, a handler may run before advance() and settle() take it that it hangs and throw (timed_out).
+  // Also how long wait_for_workers() waits.
   std::chrono::milliseconds patience{60'000};
 };
 
@@ -100,6 +102,9 @@ class JOBQ_API Broker {
   [[nodiscard]] std::shared_ptr<Runtime> runtime() const;
   // Calls run() in a thread; returns when the worker has been registered and everything that is due has been done.
   RunningWorker start(Worker& worker);
+  // For code that makes and runs its workers itself: returns when so many are registered. Throws timed_out when they are
+  // not after the patience of real time.
+  void wait_for_workers(std::size_t count);
 
   // ---- time
 

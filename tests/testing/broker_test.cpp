@@ -7,6 +7,7 @@
 #include <latch>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "jobq/jobq.hpp"
@@ -328,6 +329,24 @@ TEST_CASE("a drain waits for handlers in virtual time and says what became of th
   CHECK(world.broker.now() - begin <= 25s);
   CHECK(world.broker.job(made.id).state == "ready");
   CHECK(world.broker.job(made.id).attempt == 1);
+}
+
+TEST_CASE("a program that runs its workers itself is waited for") {
+  World world;
+  Worker other{world.broker.endpoint(), world.options(1)};
+  std::atomic<int> ran = 0;
+  for (Worker* worker : {&world.worker, &other}) worker->on_any([&](Context&) { ++ran; });
+  std::thread first([&] { world.worker.run(); }), second([&] { other.run(); });
+  world.broker.wait_for_workers(2);
+  world.client.enqueue("q", "x");
+  world.broker.settle();
+  CHECK(ran == 1);
+  world.worker.stop();
+  other.stop();
+  first.join();
+  second.join();
+  Broker impatient({.patience = 10ms});
+  CHECK_THROWS_AS(impatient.wait_for_workers(1), jobq::Error);
 }
 
 TEST_CASE("a worker that is refused says why") {
