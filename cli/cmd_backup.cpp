@@ -85,7 +85,7 @@ Result<Json> watch(BrokerLink* link, Json answer) {
     Result<Json> next = link->ask("backup.show");
     if (!next.ok()) return next.status();
     if (raw_text_at(object_at(*next, "backup"), "file") != file) {
-      return Status{Code::closed,
+      return Status{Code::timed_out,
                     fmt::format("the broker was restarted while it wrote {}: there is no backup; begin again",
                                 text_at(object_at(answer, "backup"), "file"))};
     }

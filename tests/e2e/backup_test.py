@@ -3,6 +3,7 @@
 
 import json
 import os
+import pathlib
 import random
 import signal
 import subprocess
@@ -128,7 +129,8 @@ class Backup(StoreCase):
         broker = self.space.broker()
         self.fill(3000, body_bytes=200)
         self.slow_backup("slow.mdb")
-        watcher = self.space.start("watcher", program("JOBQ_CLI"), "--endpoint", self.space.endpoint, "backup", "slow.mdb")
+        watcher = self.space.start("watcher", program("JOBQ_CLI"), "--endpoint", self.space.endpoint, "backup", "slow.mdb",
+                                   "--timeout", "60s")
         wait_until(lambda: "running" in self.space.jobq("backup", "--show").stdout, "the backup has begun")
         broker.kill()
         broker.start()
@@ -224,8 +226,8 @@ class Offline(StoreCase):
         for command in (["compact", self.data], ["check", self.data, "--repair", self.space.directory / "new"]):
             child = subprocess.Popen([program("JOBQ_CLI"), *map(str, command)], stdout=subprocess.PIPE,
                                      stderr=subprocess.PIPE, text=True)
-            wait_until(lambda: child.poll() is not None or os.path.exists(f"/proc/{child.pid}/task/{child.pid}/children")
-                       and open(f"/proc/{child.pid}/task/{child.pid}/children", encoding="ascii").read(), "it works in a child")
+            children = pathlib.Path(f"/proc/{child.pid}/task/{child.pid}/children")
+            wait_until(lambda: child.poll() is not None or children.read_text(encoding="ascii"), "it works in a child")
             child.send_signal(signal.SIGINT)
             _, errors = child.communicate(timeout=60)
             self.assertIn(child.returncode, (OK, INTERRUPTED), errors)
