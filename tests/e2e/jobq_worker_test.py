@@ -139,14 +139,14 @@ class ExitCodes(WorkerCase):
         self.assertEqual(self.count("ready"), 1)
 
     def test_an_environment_that_is_too_large_is_an_error_with_the_remedy(self):
-        # The system takes a quarter of the stack's limit, 256 KiB here: the worker starts, with a job's headers it is too much.
+        # The system takes a quarter of the stack's limit, 1 MiB here: the worker starts, with a job's headers it is too much.
         self.space.jobq("queue", "set", "q", "backoff_min=1h", "backoff_max=2h").check_returncode()
-        self.space.start("worker", "sh", "-c", 'ulimit -s 1024; exec "$@"', "sh", program("JOBQ_WORKER"), "--endpoint",
+        self.space.start("worker", "sh", "-c", 'ulimit -s 4096; exec "$@"', "sh", program("JOBQ_WORKER"), "--endpoint",
                          self.space.endpoint, "--queue", "q", "--", "true",
-                         env={"PATH": os.environ["PATH"], "PAD1": "x" * 129_200, "PAD2": "x" * 129_200})
+                         env={"PATH": "/usr/bin:/bin", **{f"PAD{i}": "x" * 116_155 for i in range(9)}})
         job = self.enqueue(header="big=" + "h" * 3_900)
         self.wait_count("scheduled", 1)
-        self.assertRegex(self.error_of(job), r"its environment, 26\d{4} bytes with the job's headers, is more than")
+        self.assertRegex(self.error_of(job), r"its environment, 10\d{5} bytes with the job's headers, is more than")
         self.enqueue()
         self.wait_count("acked_total", 1)
 
@@ -391,8 +391,7 @@ class Output(WorkerCase):
         self.wait_count("scheduled", 1)
         peak = next(line for line in pathlib.Path(f"/proc/{worker.child.pid}/status").read_text().splitlines()
                     if line.startswith("VmHWM"))
-        if "JOBQ_SANITIZED" not in os.environ:
-            self.assertLess(int(peak.split()[1]), 400_000, peak)
+        self.assertLess(int(peak.split()[1]), 700_000, peak)  # kB; it has written gigabytes
 
 
 if __name__ == "__main__":

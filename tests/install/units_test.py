@@ -59,5 +59,26 @@ class Units(unittest.TestCase):
             self.assertGreater(int(setting(unit(name), "WatchdogSec")), 0)
 
 
+class Container(unittest.TestCase):
+    @unittest.skipUnless(shutil.which("dpkg-query") and shutil.which("objdump"), "needs Debian's tools")
+    def test_the_image_has_every_library_that_the_programs_need(self):
+        with open(ROOT / "packaging" / "container" / "runtime-packages", encoding="utf-8") as file:
+            installed = set(file.read().split()) | {"libc6", "libstdc++6", "libgcc-s1"}  # apt needs these too
+        said = subprocess.run(["objdump", "-p", *(os.environ[name] for name in ("JOBQ_BROKER", "JOBQ_WORKER", "JOBQ_CLI"))],
+                              capture_output=True, text=True, check=True).stdout
+        needed = sorted(set(re.findall(r"NEEDED\s+(\S+)", said)))
+        self.assertGreater(len(needed), 5)
+        found = subprocess.run(["dpkg-query", "-S", *(f"*/{library}" for library in needed)], capture_output=True, text=True,
+                               check=False).stdout
+        for library in needed:
+            packages = {line.split(":")[0] for line in found.splitlines() if line.endswith(f"/{library}")}
+            self.assertTrue(packages & installed, f"{library} of {packages} is needed: add it to runtime-packages")
+
+    def test_the_container_file_copies_what_there_is(self):
+        text = (ROOT / "packaging" / "container" / "Containerfile").read_text(encoding="utf-8")
+        for source in re.findall(r"(?m)^COPY (?!--from)(\S+) ", text):
+            self.assertTrue((ROOT / source).exists(), source)
+
+
 if __name__ == "__main__":
     unittest.main()
