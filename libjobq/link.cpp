@@ -77,9 +77,10 @@ std::optional<TimeMs> Link::next_deadline() const {
   return next;
 }
 
-std::uint64_t Link::send(protocol::Request body) {
+std::uint64_t Link::send(protocol::Request body, std::size_t bytes) {
   const std::uint64_t id = next_request_id_++;
   std::string frame;
+  frame.reserve(bytes);
   protocol::encode(protocol::RequestMessage{id, std::move(body)}, &frame);
   frames_.push_back(std::move(frame));
   return id;

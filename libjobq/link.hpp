@@ -66,8 +66,8 @@ class Link {
   [[nodiscard]] const BrokerInfo& broker() const { return broker_; }
   [[nodiscard]] const LinkIdentity& identity() const { return identity_; }
 
-  // Encodes under a fresh request id, which is returned.
-  std::uint64_t send(protocol::Request body);
+  // Encodes under a fresh request id, which is returned. `bytes`: about how large it will be, when that is known.
+  std::uint64_t send(protocol::Request body, std::size_t bytes = 0);
   // Asks the transport for a new connection, now or at a later time.
   void reconnect() { reconnect_ = true; }
   void reconnect_at(TimeMs time) { reconnect_at_ = time; }

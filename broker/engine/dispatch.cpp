@@ -123,8 +123,9 @@ void Engine::State::dispatch() {
     Queue* queue = queues.find(number);
     if (queue->dispatchable() && !queue->subscribers.empty()) active.push_back(queue);
   }
+  std::vector<Queue*> next;
   while (!active.empty() && left > 0) {
-    std::vector<Queue*> next;
+    next.clear();
     for (Queue* queue : active) {
       bool gave = false;
       // Begin behind the worker that was served last, so that the first in the list is not always the first
@@ -141,7 +142,7 @@ void Engine::State::dispatch() {
       }
       if (gave && queue->dispatchable()) next.push_back(queue);
     }
-    active = std::move(next);
+    std::swap(active, next);
   }
   if (left == 0) work_left = true;
   for (auto& [number, plan] : plans) {

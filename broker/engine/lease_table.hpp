@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory_resource>
 #include <optional>
 #include <unordered_map>
 
@@ -34,6 +35,12 @@ struct Leased {
 
 class LeaseTable {
  public:
+  // Ids are dense: left as they are, what is leased together lies together.
+  struct AsItIs {
+    std::size_t operator()(const JobId& job) const { return job.value; }
+  };
+  using Jobs = std::pmr::unordered_map<JobId, Leased, AsItIs>;
+
   [[nodiscard]] std::size_t size() const { return jobs_.size(); }
   [[nodiscard]] Leased* find(JobId job);
   [[nodiscard]] const Leased* find(JobId job) const;
@@ -50,7 +57,7 @@ class LeaseTable {
   [[nodiscard]] std::optional<TimeMs> next_end() const;
 
   // For invariants and views; the order is not defined: never decide by it.
-  [[nodiscard]] const std::unordered_map<JobId, Leased>& all() const { return jobs_; }
+  [[nodiscard]] const Jobs& all() const { return jobs_; }
 
  private:
   struct List {
@@ -60,7 +67,8 @@ class LeaseTable {
   void link(Leased* leased, std::int64_t list);
   void unlink(Leased* leased);
 
-  std::unordered_map<JobId, Leased> jobs_;
+  std::pmr::unsynchronized_pool_resource memory_;  // a lease costs no allocation in the long run
+  Jobs jobs_{&memory_};
   std::map<std::int64_t, List> lists_;
 };
 

@@ -1,28 +1,20 @@
 #include "broker/engine/queue_table.hpp"
 
+#include <utility>
+
 #include "libjobq/base/check.hpp"
 
 namespace jobq {
 
-Queue* QueueTable::find(QueueNo number) {
-  const auto found = queues_.find(number);
-  return found == queues_.end() ? nullptr : &found->second;
-}
-
-const Queue* QueueTable::find(QueueNo number) const {
-  const auto found = queues_.find(number);
-  return found == queues_.end() ? nullptr : &found->second;
-}
-
-Queue* QueueTable::find(std::string_view name) {
-  const auto found = by_name_.find(name);
-  return found == by_name_.end() ? nullptr : found->second;
-}
-
 const Queue* QueueTable::find(std::string_view name) const {
+  if (named_last_ != nullptr && named_last_->name == name) return named_last_;
   const auto found = by_name_.find(name);
-  return found == by_name_.end() ? nullptr : found->second;
+  if (found == by_name_.end()) return nullptr;
+  named_last_ = found->second;
+  return found->second;
 }
+
+Queue* QueueTable::find(std::string_view name) { return const_cast<Queue*>(std::as_const(*this).find(name)); }
 
 Queue* QueueTable::insert(QueueNo number, std::string name) {
   const auto [place, fresh] = queues_.try_emplace(number);
@@ -30,6 +22,8 @@ Queue* QueueTable::insert(QueueNo number, std::string name) {
   Queue* queue = &place->second;
   queue->number = number;
   queue->name = std::move(name);
+  if (numbered_.size() <= number) numbered_.resize(std::size_t{number} + 1);
+  numbered_[number] = queue;
   JOBQ_CHECK(by_name_.emplace(queue->name, queue).second, "queue name {} is taken", queue->name);
   return queue;
 }
@@ -50,6 +44,8 @@ LaneState* QueueTable::lane(const Lane& lane) {
   if (state == nullptr) {
     state = std::make_unique<LaneState>();
     state->lane = lane;
+    state->queue = queue;
+    state->stream = &stream;
   }
   return state.get();
 }

@@ -19,9 +19,14 @@
 
 namespace jobq {
 
+struct Queue;
+struct Stream;
+
 struct LaneState {
   Lane lane;
-  std::uint64_t ready = 0;  // all of them, in the window or not
+  Queue* queue = nullptr;    // whose lane it is,
+  Stream* stream = nullptr;  // and among which of its streams
+  std::uint64_t ready = 0;   // all of them, in the window or not
   LaneWindow window;
   bool refill_asked = false;
   bool touched = false;  // `ready` changed in this turn
@@ -59,8 +64,12 @@ struct Queue {
 
 class QueueTable {
  public:
-  [[nodiscard]] Queue* find(QueueNo number);
-  [[nodiscard]] const Queue* find(QueueNo number) const;
+  [[nodiscard]] Queue* find(QueueNo number) {
+    return number < numbered_.size() ? numbered_[number] : nullptr;
+  }
+  [[nodiscard]] const Queue* find(QueueNo number) const {
+    return number < numbered_.size() ? numbered_[number] : nullptr;
+  }
   [[nodiscard]] Queue* find(std::string_view name);
   [[nodiscard]] const Queue* find(std::string_view name) const;
   // REQUIRES: neither the number nor the name is taken.
@@ -78,6 +87,9 @@ class QueueTable {
  private:
   std::map<QueueNo, Queue> queues_;
   std::map<std::string, Queue*, std::less<>> by_name_;
+  std::vector<Queue*> numbered_;  // by number, which are dense
+  // What comes together mostly goes into one queue, and every job asks for it.
+  mutable Queue* named_last_ = nullptr;
 };
 
 }  // namespace jobq

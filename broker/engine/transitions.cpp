@@ -15,8 +15,8 @@ void Engine::State::touch(Queue* queue) {
 }
 
 void Engine::State::set_lane_ready(LaneState* lane, bool up) {
-  Queue* queue = queues.find(lane->lane.queue);
-  Stream& stream = queue->streams.at(lane->lane.type);
+  Queue* queue = lane->queue;
+  Stream& stream = *lane->stream;
   if (up) {
     ++lane->ready;
     ++stream.ready;
@@ -106,11 +106,13 @@ void Engine::State::drop_lease(Leased* leased) {
   JOBQ_CHECK(session != nullptr, "job {} is held by session {}", leased->meta.id.value,
              leased->session.value);
   const JobId last = session->held.back();
-  session->held[leased->held_index] = last;
-  leases.find(last)->held_index = leased->held_index;
+  if (last != leased->meta.id) {
+    session->held[leased->held_index] = last;
+    leases.find(last)->held_index = leased->held_index;
+  }
   session->held.pop_back();
   session->held_bytes -= leased->meta.bytes;
-  session->cancelling.erase(leased->meta.id);
+  if (!session->cancelling.empty()) session->cancelling.erase(leased->meta.id);
   Queue* queue = queues.find(leased->meta.lane.queue);
   JOBQ_CHECK(queue->counters.leased > 0);
   --queue->counters.leased;

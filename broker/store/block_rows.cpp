@@ -77,18 +77,23 @@ void encode_lease_row(const BlockState& block, std::string* out) {
   TimeMs first = block.leases.front().granted_at;
   for (const LeaseEntry& lease : block.leases) {
     if (lease.granted_at < first) first = lease.granted_at;
+    if (!sessions.empty() && sessions.back() == lease.session.value) continue;
     if (std::ranges::find(sessions, lease.session.value) == sessions.end())
       sessions.push_back(lease.session.value);
   }
   writer.number(block.leases.size()).number(sessions.size()).signed_number(first.ms);
   for (const std::uint64_t session : sessions) writer.number(session);
+  out->reserve(out->size() + 8 * block.leases.size());
   std::size_t next = 0;
+  std::size_t index = 0;  // of the lease before, mostly the same
   for (unsigned word = 0; word < 4; ++word) {
     for (std::uint64_t left = block.leased.words[word]; left != 0; left &= left - 1) {
       const LeaseEntry& lease = block.leases[next++];
-      const auto index = std::ranges::find(sessions, lease.session.value) - sessions.begin();
+      if (sessions[index] != lease.session.value) {
+        index = static_cast<std::size_t>(std::ranges::find(sessions, lease.session.value) - sessions.begin());
+      }
       writer.fixed(static_cast<std::uint8_t>(word * 64 + static_cast<unsigned>(std::countr_zero(left))))
-          .number(static_cast<std::uint64_t>(index))
+          .number(index)
           .number(lease.lease_no)
           .number(static_cast<std::uint64_t>(lease.granted_at.ms) - static_cast<std::uint64_t>(first.ms));
     }
@@ -114,6 +119,7 @@ void decode_lease_row(std::string_view row, BlockState* block) {
     const std::uint32_t lease_no = reader.number32();
     const auto granted = static_cast<std::int64_t>(static_cast<std::uint64_t>(first) + reader.number());
     block->leased.set(bit);
+    block->entries.set(bit);
     block->leases.push_back(
         {.lease_no = lease_no, .session = SessionNo{sessions[index]}, .granted_at = TimeMs{granted}});
   }

@@ -7,15 +7,29 @@
 namespace jobq::lmdb {
 
 void Block::grant(std::uint8_t bit, const LeaseEntry& entry) {
-  leases.insert(leases.begin() + static_cast<std::ptrdiff_t>(leased.rank(bit)), entry);
+  const auto place = leases.begin() + static_cast<std::ptrdiff_t>(entries.rank(bit));
+  if (entries.test(bit)) {
+    *place = entry;
+  } else {
+    leases.insert(place, entry);
+    entries.set(bit);
+  }
   leased.set(bit);
 }
 
-void Block::move_lease(std::uint8_t bit, const LeaseEntry& entry) { leases[leased.rank(bit)] = entry; }
+void Block::move_lease(std::uint8_t bit, const LeaseEntry& entry) { leases[entries.rank(bit)] = entry; }
 
-void Block::end_lease(std::uint8_t bit) {
-  leases.erase(leases.begin() + static_cast<std::ptrdiff_t>(leased.rank(bit)));
-  leased.reset(bit);
+void Block::compact() {
+  if (entries == leased) return;
+  std::size_t from = 0, to = 0;
+  for (std::size_t word = 0; word < entries.words.size(); ++word) {
+    for (std::uint64_t left = entries.words[word]; left != 0; left &= left - 1, ++from) {
+      const std::uint64_t bit = left & (~left + 1);
+      if ((leased.words[word] & bit) != 0) leases[to++] = leases[from];
+    }
+  }
+  leases.resize(to);
+  entries = leased;
 }
 
 Block& BlockTable::insert(std::uint64_t no) {
@@ -29,7 +43,7 @@ Block& BlockTable::insert(std::uint64_t no) {
 void BlockTable::load_leases(const Txn& txn) {
   Cursor cursor = txn.cursor(Table::leases);
   for (bool more = cursor.first(); more; more = cursor.next()) {
-    const auto no = parse_block_key(cursor.row().key);
+    const auto no = parse_block_key(cursor.key());
     if (!no) throw_damaged("table leases has a key of another length");
     Block& block = insert(*no);
     decode_lease_row(cursor.sound_value(), &block);
@@ -95,6 +109,7 @@ void BlockTable::flush(Txn* txn) {
       store(Table::blocks, *block, &block->bits_stored);
     }
     if (block->leases_dirty) {
+      block->compact();
       encode_lease_row(*block, &scratch_);
       store(Table::leases, *block, &block->leases_stored);
     }

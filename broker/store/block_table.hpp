@@ -66,8 +66,10 @@ struct LeaseEntry {
 struct BlockState {
   Bits256 finished, scheduled, dead, moved, has_progress;
   Bits256 leased;
-  std::vector<LeaseEntry> leases;  // one per bit of `leased`, in its order
-  bool swept = false;              // the jobs table holds nothing of this block any more
+  std::vector<LeaseEntry> leases;  // one per bit of `entries`, in its order
+  // Those of `leased` and, within a batch, those whose leases have ended in it (Block::compact).
+  Bits256 entries;
+  bool swept = false;  // the jobs table holds nothing of this block any more
 
   [[nodiscard]] Bits256 ready() const { return ~(finished | scheduled | dead | leased); }
   [[nodiscard]] JobState state(std::uint8_t bit) const;
@@ -89,10 +91,12 @@ struct Block : BlockState {
   bool thin_queued = false;                         // as nearly complete
   std::uint64_t used = 0;                           // the batch that used it last
 
-  [[nodiscard]] const LeaseEntry& lease(std::uint8_t bit) const { return leases[leased.rank(bit)]; }
+  [[nodiscard]] const LeaseEntry& lease(std::uint8_t bit) const { return leases[entries.rank(bit)]; }
   void grant(std::uint8_t bit, const LeaseEntry& entry);
   void move_lease(std::uint8_t bit, const LeaseEntry& entry);
-  void end_lease(std::uint8_t bit);
+  void end_lease(std::uint8_t bit) { leased.reset(bit); }
+  // Lets go of the entries of leases that have ended: all at once, not one by one.
+  void compact();
 };
 
 class BlockTable {

@@ -192,9 +192,9 @@ void LaneIndex::clean(Txn* txn, BlockTable* blocks, JobId next_job) {
     Cursor cursor = txn->cursor(Table::lane_index);
     bool more = clean_after_.empty() ? cursor.first() : cursor.seek(clean_after_);
     for (; more && keys.size() < kCleanedPerBatch + extra; more = cursor.next()) {
-      keys.emplace_back(cursor.row().key);
+      keys.emplace_back(cursor.key());
     }
-    clean_after_ = more ? std::string(cursor.row().key) : std::string();
+    clean_after_ = more ? std::string(cursor.key()) : std::string();
   }
   for (const std::string& key : keys) review(txn, blocks, key, next_job);
 }
@@ -208,7 +208,7 @@ JobId LaneIndex::scan(const Txn& txn, BlockTable* blocks, const Lane& lane, JobI
   if (from < indexed_below_) {
     Cursor cursor = txn.cursor(Table::lane_index);
     for (bool more = cursor.seek(lane_index_key(lane, from / kRangeJobs)); more; more = cursor.next()) {
-      const auto at = parse_lane_index_key(cursor.row().key);
+      const auto at = parse_lane_index_key(cursor.key());
       if (!at) throw_damaged("table lane_index has a key of another length");
       if (at->lane != lane) break;
       const std::uint64_t base = at->range * kRangeJobs;
@@ -221,7 +221,7 @@ JobId LaneIndex::scan(const Txn& txn, BlockTable* blocks, const Lane& lane, JobI
       });
       if (refused) return JobId{refused->value - 1};
       if (passed_.size() == kPassedMax) passed_.pop_front();
-      passed_.emplace_back(cursor.row().key);
+      passed_.emplace_back(cursor.key());
       from = base + kRangeJobs;
       if (scanned >= scan_max) return JobId{from - 1};
     }

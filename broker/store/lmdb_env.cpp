@@ -162,11 +162,15 @@ Cursor::~Cursor() {
   if (cursor_ != nullptr) mdb_cursor_close(cursor_);
 }
 Cursor::Cursor(Cursor&& other) noexcept
-    : cursor_(std::exchange(other.cursor_, nullptr)), table_(other.table_), row_(other.row_) {}
+    : cursor_(std::exchange(other.cursor_, nullptr)),
+      table_(other.table_),
+      row_(other.row_),
+      checked_(other.checked_) {}
 Cursor& Cursor::operator=(Cursor&& other) noexcept {
   std::swap(cursor_, other.cursor_);
   table_ = other.table_;
   row_ = other.row_;
+  checked_ = other.checked_;
   return *this;
 }
 
@@ -176,8 +180,15 @@ bool Cursor::move(int operation, std::string_view key) {
   const int rc = mdb_cursor_get(cursor_, &k, &v, static_cast<MDB_cursor_op>(operation));
   if (rc == MDB_NOTFOUND || rc == EINVAL) return false;  // EINVAL: not positioned, the table is empty
   must(rc, "cannot read the store");
-  row_ = checked(table_, to_view(k), to_view(v));
+  row_ = {.key = to_view(k), .value = to_view(v)};
+  checked_ = false;
   return true;
+}
+
+const Row& Cursor::row() const {
+  if (!checked_) row_ = checked(table_, row_.key, row_.value);
+  checked_ = true;
+  return row_;
 }
 
 bool Cursor::seek(std::string_view key) { return move(MDB_SET_RANGE, key); }
@@ -186,7 +197,7 @@ bool Cursor::first() { return move(MDB_FIRST, {}); }
 bool Cursor::last() { return move(MDB_LAST, {}); }
 bool Cursor::next() { return move(MDB_NEXT, {}); }
 void Cursor::erase() { must(mdb_cursor_del(cursor_, 0), "cannot delete from the store"); }
-std::string_view Cursor::sound_value() const { return require_sound(table_, row_); }
+std::string_view Cursor::sound_value() const { return require_sound(table_, row()); }
 
 // ---- Txn --------------------------------------------------------------------------------------
 

@@ -110,7 +110,10 @@ class Cursor {
   bool next();
   // Deletes the row it stands on; next() then goes to the row behind it.
   void erase();
-  [[nodiscard]] const Row& row() const { return row_; }
+  // Of where it stands, without a look at the value.
+  [[nodiscard]] std::string_view key() const { return row_.key; }
+  // The checksum is computed when the row is first asked for.
+  [[nodiscard]] const Row& row() const;
   // The value, or StoreError when the checksum does not fit.
   [[nodiscard]] std::string_view sound_value() const;
 
@@ -120,7 +123,8 @@ class Cursor {
   bool move(int operation, std::string_view key);
   MDB_cursor* cursor_ = nullptr;
   Table table_ = Table::meta;
-  Row row_;
+  mutable Row row_;  // unchecked: its value is still what is stored, with the checksum behind it
+  mutable bool checked_ = false;
 };
 
 class Txn {

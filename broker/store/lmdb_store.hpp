@@ -89,7 +89,7 @@ class LmdbStore final : public Store {
   // ---- reads (lmdb_store_read.cpp) ----
   Found look_record(const Txn& txn, const Block& block, JobId job) const;
   // nullopt: the record does not check, which is counted.
-  std::optional<JobRecord> read_record(const Txn& txn, const Block& block, JobId job);
+  std::optional<JobRecord> read_record(const Found& found, JobId job);
   void add_progress(const Txn& txn, const Block& block, JobMeta* meta) const;
   JobMeta meta_or_stub(const Txn& txn, const Block& block, JobId job, const Lane& lane);
   bool fill_body(const Txn& txn, const JobRecord& record, std::string* body) const;

@@ -85,7 +85,7 @@ void LmdbStore::apply(Batch* batch, const change::MoveLease& move) {
 
 void LmdbStore::erase_prefixed(Batch* batch, Table table, std::string_view prefix) {
   Cursor cursor = batch->txn.cursor(table);
-  for (bool more = cursor.seek(prefix); more && cursor.row().key.starts_with(prefix); more = cursor.next()) {
+  for (bool more = cursor.seek(prefix); more && cursor.key().starts_with(prefix); more = cursor.next()) {
     cursor.erase();
   }
 }
@@ -278,7 +278,7 @@ void LmdbStore::apply(Batch* batch, const change::RemoveQueue& remove) {
   erase_prefixed(batch, Table::lane_index, key);
   Cursor cursor = batch->txn.cursor(Table::finished);
   const std::string_view prefix = key;
-  for (bool more = cursor.seek(prefix); more && cursor.row().key.starts_with(prefix); more = cursor.next()) {
+  for (bool more = cursor.seek(prefix); more && cursor.key().starts_with(prefix); more = cursor.next()) {
     const JobId job = decode_finished(cursor.sound_value()).job;
     cursor.erase();
     batch->txn.erase(Table::finished_by_job, job_key(job));
@@ -317,10 +317,10 @@ void LmdbStore::apply(Batch* batch, const change::TrimFinished& trim) {
   const std::string_view prefix = queue;
   Cursor cursor = batch->txn.cursor(Table::finished);
   std::size_t trimmed = 0;
-  for (bool more = cursor.seek(prefix); more && cursor.row().key.starts_with(prefix) && trimmed < kTrimMax;
+  for (bool more = cursor.seek(prefix); more && cursor.key().starts_with(prefix) && trimmed < kTrimMax;
        more = cursor.next(), ++trimmed) {
     const change::AddFinished row = decode_finished(cursor.sound_value());
-    const auto seq = get_big_endian<std::uint64_t>(cursor.row().key.data() + prefix.size());
+    const auto seq = get_big_endian<std::uint64_t>(cursor.key().data() + prefix.size());
     if (seq >= trim.below_seq && row.finished_at >= trim.older_than) return;
     cursor.erase();
     batch->txn.erase(Table::finished_by_job, job_key(row.job));
@@ -336,9 +336,8 @@ void LmdbStore::apply(Batch* batch, const change::PutProducer& put) {
   {
     const std::string_view prefix = producer;
     Cursor cursor = batch->txn.cursor(Table::answers);
-    for (bool more = cursor.seek(prefix); more && cursor.row().key.starts_with(prefix);
-         more = cursor.next()) {
-      const auto row = parse_answer_key(cursor.row().key);
+    for (bool more = cursor.seek(prefix); more && cursor.key().starts_with(prefix); more = cursor.next()) {
+      const auto row = parse_answer_key(cursor.key());
       if (!row || row->sequence >= put.lowest_open) break;
       const auto answers = decode_answers(cursor.sound_value());
       const bool open = std::ranges::any_of(

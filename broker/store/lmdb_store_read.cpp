@@ -36,8 +36,7 @@ Found LmdbStore::look_record(const Txn& txn, const Block& block, JobId job) cons
   return txn.look(block.moved.test(bit_of(job)) ? Table::moved : Table::jobs, job_key(job));
 }
 
-std::optional<JobRecord> LmdbStore::read_record(const Txn& txn, const Block& block, JobId job) {
-  const Found found = look_record(txn, block, job);
+std::optional<JobRecord> LmdbStore::read_record(const Found& found, JobId job) {
   if (found.present && !found.damaged) {
     if (auto record = decode_record(job, found.value)) return record;
   }
@@ -109,9 +108,9 @@ Result<TimerPage> LmdbStore::read_timers(Clock clock, const TimerKey& after, std
     const auto from_key = timer_key(from);
     Cursor cursor = txn.cursor(Table::timers);
     bool more = cursor.seek(from_key);
-    if (more && cursor.row().key == std::string_view(from_key)) more = cursor.next();
+    if (more && cursor.key() == std::string_view(from_key)) more = cursor.next();
     for (; more; more = cursor.next()) {
-      const auto key = parse_timer_key(cursor.row().key);
+      const auto key = parse_timer_key(cursor.key());
       if (!key) throw_damaged("table timers has a key that is none");
       if (key->clock != clock) break;
       if (found.timers.size() == limit) return found;
@@ -134,7 +133,7 @@ Result<DeadPage> LmdbStore::read_dead(QueueNo queue, JobId after, std::size_t li
     DeadPage found;
     Cursor cursor = txn.cursor(Table::dead);
     for (bool more = cursor.seek(dead_key(queue, JobId{after.value + 1})); more; more = cursor.next()) {
-      const auto key = parse_dead_key(cursor.row().key);
+      const auto key = parse_dead_key(cursor.key());
       if (!key) throw_damaged("table dead has a key of another length");
       if (key->queue != queue) break;
       if (found.jobs.size() == limit) return found;
@@ -191,7 +190,7 @@ Result<std::vector<AttemptRecord>> LmdbStore::read_attempts(JobId job) {
     std::vector<AttemptRecord> attempts;
     const auto prefix = job_key(job);
     Cursor cursor = txn.cursor(Table::attempts);
-    for (bool more = cursor.seek(prefix); more && cursor.row().key.starts_with(std::string_view(prefix));
+    for (bool more = cursor.seek(prefix); more && cursor.key().starts_with(std::string_view(prefix));
          more = cursor.next()) {
       attempts.push_back(decode_attempt(cursor.sound_value()));
     }
@@ -219,7 +218,7 @@ bool LmdbStore::fill_body(const Txn& txn, const JobRecord& record, std::string* 
   body->reserve(record.body_bytes);
   const auto prefix = job_key(record.meta.id);
   Cursor cursor = txn.cursor(Table::bodies);
-  for (bool more = cursor.seek(prefix); more && cursor.row().key.starts_with(std::string_view(prefix));
+  for (bool more = cursor.seek(prefix); more && cursor.key().starts_with(std::string_view(prefix));
        more = cursor.next()) {
     if (cursor.row().damaged) return false;
     body->append(cursor.row().value);
@@ -227,8 +226,32 @@ bool LmdbStore::fill_body(const Txn& txn, const JobRecord& record, std::string* 
   return body->size() == record.body_bytes;
 }
 
+namespace {
+
+// Looks up records one after the other. Jobs that are handed out together were mostly enqueued one behind the other:
+// then the next record is the next row, and needs no walk down the tree.
+class RecordsInOrder {
+ public:
+  explicit RecordsInOrder(const Txn& txn) : cursor_(txn.cursor(Table::jobs)) {}
+  Found look(JobId job) {
+    const auto key = job_key(job);
+    const bool here = at_.is_set() && job.value == at_.value + 1 && cursor_.next() &&
+                      cursor_.key() == std::string_view(key);
+    at_ = here || cursor_.find(key) ? job : JobId{};
+    if (!at_.is_set()) return {};
+    return {.present = true, .damaged = cursor_.row().damaged, .value = cursor_.row().value};
+  }
+
+ private:
+  Cursor cursor_;
+  JobId at_{};
+};
+
+}  // namespace
+
 Status LmdbStore::visit_jobs(std::span<const JobId> jobs, const Visit& visit) {
   const auto done = reading<bool>([&](const Txn& txn) {
+    RecordsInOrder records(txn);
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       const JobId job = jobs[i];
       const Block* block = was_given_out(job) ? &blocks_.load(txn, block_of(job), next_job()) : nullptr;
@@ -236,7 +259,8 @@ Status LmdbStore::visit_jobs(std::span<const JobId> jobs, const Visit& visit) {
         visit(i, nullptr);
         continue;
       }
-      const auto record = read_record(txn, *block, job);
+      const bool moved = block->moved.test(bit_of(job));
+      const auto record = read_record(moved ? look_record(txn, *block, job) : records.look(job), job);
       const bool whole = record && (!record->body_in_parts || fill_body(txn, *record, &body_));
       if (!whole) {
         if (record) note_damage(job);

@@ -16,7 +16,7 @@ namespace {
 template <typename Each>
 void each_row(const Txn& txn, Table table, Each each) {
   Cursor cursor = txn.cursor(table);
-  for (bool more = cursor.first(); more; more = cursor.next()) each(cursor.row().key, cursor.sound_value());
+  for (bool more = cursor.first(); more; more = cursor.next()) each(cursor.key(), cursor.sound_value());
 }
 
 template <typename T>
@@ -68,7 +68,7 @@ std::vector<RecoveredProducer> LmdbStore::recover_producers(const Txn& txn) cons
     producer.seen_at = row.seen_at;
     producer.lowest_open = row.lowest_open;
     Cursor cursor = txn.cursor(Table::answers);
-    for (bool more = cursor.seek(key); more && cursor.row().key.starts_with(key); more = cursor.next()) {
+    for (bool more = cursor.seek(key); more && cursor.key().starts_with(key); more = cursor.next()) {
       for (change::ProducerAnswer& answer : decode_answers(cursor.sound_value())) {
         if (answer.sequence >= row.lowest_open) producer.answers.push_back(std::move(answer));
       }
@@ -112,7 +112,7 @@ void LmdbStore::recover_young(const Txn& txn) {
   for (const Table table : {Table::jobs, Table::moved}) {
     Cursor cursor = txn.cursor(table);
     for (bool more = cursor.seek(job_key(from)); more; more = cursor.next()) {
-      const JobId job = require(parse_job_key(cursor.row().key), table);
+      const JobId job = require(parse_job_key(cursor.key()), table);
       const Block& block = blocks_.load(txn, block_of(job), next_job());
       const bool elsewhere = block.moved.test(bit_of(job)) != (table == Table::moved);
       if (elsewhere || block.finished.test(bit_of(job))) continue;

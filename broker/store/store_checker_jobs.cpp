@@ -88,9 +88,9 @@ std::optional<StoreChecker::Stored> StoreChecker::stored(JobId job) {
 void StoreChecker::check_records(Table table) {
   Cursor cursor = txn_.cursor(table);
   for (bool more = cursor.first(); more; more = cursor.next()) {
-    const auto job = parse_job_key(cursor.row().key);
+    const auto job = parse_job_key(cursor.key());
     if (!job || !job->is_set() || *job >= mark_.mark.next_job) {
-      problem(table, cursor.row().key, "a record under a number that was never given out");
+      problem(table, cursor.key(), "a record under a number that was never given out");
       continue;
     }
     const Block& block = block_of_job(*job);

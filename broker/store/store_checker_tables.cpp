@@ -42,13 +42,13 @@ void StoreChecker::each(Table table, Each row) {
   Cursor cursor = txn_.cursor(table);
   for (bool more = cursor.first(); more; more = cursor.next()) {
     if (cursor.row().damaged) {
-      problem(table, cursor.row().key, "the row is damaged: its checksum does not fit");
+      problem(table, cursor.key(), "the row is damaged: its checksum does not fit");
       continue;
     }
     try {
-      row(cursor.row().key, cursor.row().value);
+      row(cursor.key(), cursor.row().value);
     } catch (const StoreError& error) {
-      problem(table, cursor.row().key, error.status().text());
+      problem(table, cursor.key(), error.status().text());
     }
   }
 }

@@ -57,7 +57,7 @@ void Sweeper::sweep_block(Txn* txn, BlockTable* blocks, std::uint64_t no, JobId 
   if (block.swept || block.left_in_place() > kThinMax) return;
   Cursor cursor = txn->cursor(Table::jobs);
   for (bool more = cursor.seek(block_key(no * kBlockJobs)); more; more = cursor.next()) {
-    const auto job = parse_job_key(cursor.row().key);
+    const auto job = parse_job_key(cursor.key());
     if (!job) throw_damaged("table jobs has a key of another length");
     if (block_of(*job) != no) break;
     const std::uint8_t bit = bit_of(*job);
@@ -79,7 +79,7 @@ void Sweeper::look_for_more(Txn* txn, BlockTable* blocks, JobId next_job) {
     Cursor cursor = txn->cursor(Table::blocks);
     bool more = cursor.seek(block_key(look_after_));
     for (std::size_t row = 0; more && row < kRowsLookedAt; ++row, more = cursor.next()) {
-      const auto no = parse_block_key(cursor.row().key);
+      const auto no = parse_block_key(cursor.key());
       if (!no) throw_damaged("table blocks has a key of another length");
       BlockState state;
       decode_block_row(cursor.sound_value(), &state);

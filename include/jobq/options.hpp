@@ -46,6 +46,10 @@ struct ClientOptions {
   std::size_t buffer_jobs = 100'000;
   std::size_t buffer_bytes = std::size_t{64} << 20;
 
+  // What waits at the same time travels in one message, which is what makes many small enqueues cheap; a job that
+  // comes alone is not held back for that. Off: every call is a message of its own.
+  bool pack = true;
+
   // How long the destructor waits for the answers of what was enqueued by future or callback. What is
   // unanswered then completes as `closed`.
   std::chrono::milliseconds linger{1000};

@@ -86,8 +86,7 @@ ClientImpl::~ClientImpl() {
 }
 
 Result<ClientPeer::Submission> ClientImpl::prepare(std::string_view queue, std::string_view body,
-                                                   const EnqueueOptions& job_options,
-                                                   ClientPeer::Done done) const {
+                                                   const EnqueueOptions& job_options) const {
   const milliseconds timeout = job_options.timeout.value_or(options.timeout);
   if (Status status = check_timeout(timeout); !status.ok()) return status;
   if (Status status = protocol::check_queue_name(queue); !status.ok()) return status;
@@ -98,14 +97,11 @@ Result<ClientPeer::Submission> ClientImpl::prepare(std::string_view queue, std::
   submission.group.jobs.push_back(*std::move(job));
   submission.group.timeout = to_ms(timeout);
   submission.group.deadline = runtime->driver().now() + to_ms(timeout);
-  submission.done = std::move(done);
   return submission;
 }
 
-void ClientImpl::submit(ClientPeer::Submission submission) {
-  std::vector<ClientPeer::Submission> one;
-  one.push_back(std::move(submission));
-  peer->submit(std::move(one), &runtime->driver());
+void ClientImpl::submit(ClientPeer::Submission* submission) {
+  peer->submit({submission, 1}, &runtime->driver());
 }
 
 Client::Client(std::string endpoint, ClientOptions options)
@@ -115,13 +111,14 @@ Client::~Client() = default;
 
 EnqueueResult Client::try_enqueue(std::string_view queue, Bytes body, const EnqueueOptions& options) {
   const auto gather = std::make_shared<Gather>(1);
-  auto submission = impl_->prepare(queue, body.view(), options, [gather](std::vector<EnqueueResult> results) {
-    gather->put(0, std::move(results));
-  });
+  auto submission = impl_->prepare(queue, body.view(), options);
   if (!submission.ok()) return {Outcome::refused, submission.status()};
+  submission->done.many = [gather](std::vector<EnqueueResult> results) {
+    gather->put(0, std::move(results));
+  };
   const milliseconds timeout{submission->group.timeout.ms};
   submission->waiter = gather.get();
-  impl_->submit(*std::move(submission));
+  impl_->submit(&*submission);
   if (!gather->wait(timeout + kBeyondDeadline)) return stuck(impl_->endpoint);
   return std::move(gather->take().front().front());
 }
@@ -136,12 +133,10 @@ std::future<EnqueueResult> Client::enqueue_async(std::string_view queue, Bytes b
 }
 
 void Client::enqueue_async(std::string_view queue, Bytes body, const EnqueueOptions& options, Callback done) {
-  const auto shared = std::make_shared<Callback>(std::move(done));
-  auto submission = impl_->prepare(queue, body.view(), options, [shared](std::vector<EnqueueResult> results) {
-    (*shared)(std::move(results.front()));
-  });
-  if (!submission.ok()) return (*shared)({Outcome::refused, submission.status()});
-  impl_->submit(*std::move(submission));
+  auto submission = impl_->prepare(queue, body.view(), options);
+  if (!submission.ok()) return done({Outcome::refused, submission.status()});
+  submission->done.one = std::move(done);
+  impl_->submit(&*submission);
 }
 
 std::vector<EnqueueResult> Client::enqueue_many(std::string_view queue, std::span<const NewJob> jobs,
@@ -156,10 +151,12 @@ std::vector<EnqueueResult> Client::enqueue_many(std::string_view queue, std::spa
     EnqueueOptions job_options = jobs[i].options;
     job_options.timeout = timeout;
     const std::size_t part = options.all_or_nothing ? 0 : i;
-    auto submission = impl_->prepare(queue, jobs[i].body, job_options,
-                                     [gather, part](std::vector<EnqueueResult> part_results) {
-                                       gather->put(part, std::move(part_results));
-                                     });
+    auto submission = impl_->prepare(queue, jobs[i].body, job_options);
+    if (submission.ok()) {
+      submission->done.many = [gather, part](std::vector<EnqueueResult> part_results) {
+        gather->put(part, std::move(part_results));
+      };
+    }
     if (!submission.ok() && options.all_or_nothing) {
       // As the broker does it: the one that is wrong says why, the others are not done.
       results.assign(jobs.size(),
@@ -178,7 +175,7 @@ std::vector<EnqueueResult> Client::enqueue_many(std::string_view queue, std::spa
       submissions.front().group.jobs.push_back(std::move(submission->group.jobs.front()));
     }
   }
-  impl_->peer->submit(std::move(submissions), &impl_->runtime->driver());
+  impl_->peer->submit(submissions, &impl_->runtime->driver());
   (void)gather->wait(timeout + kBeyondDeadline);
   for (std::vector<EnqueueResult>& part : gather->take()) {
     if (part.empty()) part.push_back(stuck(impl_->endpoint));

@@ -14,8 +14,8 @@ namespace jobq {
 
 class ClientCore final : public PeerCore {
  public:
-  ClientCore(LinkIdentity identity, ProducerId producer)
-      : link_(std::move(identity)), producer_(&link_, producer), admin_(&link_) {}
+  ClientCore(LinkIdentity identity, ProducerId producer, bool pack = true)
+      : link_(std::move(identity)), producer_(&link_, producer, pack), admin_(&link_) {}
   ClientCore(const ClientCore&) = delete;
   ClientCore& operator=(const ClientCore&) = delete;
 

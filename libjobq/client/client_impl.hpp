@@ -8,7 +8,9 @@
 #include <condition_variable>
 #include <functional>
 #include <memory>
+#include <memory_resource>
 #include <mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -23,7 +25,19 @@ namespace jobq {
 
 class ClientPeer final : public IoPeer {
  public:
-  using Done = std::function<void(std::vector<EnqueueResult>)>;
+  // Who is told what became of a group: of one job, or of several.
+  struct Done {
+    Client::Callback one;
+    std::function<void(std::vector<EnqueueResult>)> many;  // when `one` is empty
+
+    void operator()(std::vector<EnqueueResult> results) {
+      if (one) {
+        one(std::move(results.front()));
+      } else {
+        many(std::move(results));
+      }
+    }
+  };
   using AdminDone = std::function<void(Result<std::string>)>;
 
   struct Submission {
@@ -35,7 +49,7 @@ class ClientPeer final : public IoPeer {
   ClientPeer(std::string endpoint, const ClientOptions& options);
 
   // Takes each or, when the buffer has no room for it, completes it with buffer_full before it returns.
-  void submit(std::vector<Submission> submissions, IoDriver* io);
+  void submit(std::span<Submission> submissions, IoDriver* io);
   void submit_admin(AdminCall call, AdminDone done, IoDriver* io);
   bool flush(std::chrono::milliseconds timeout, IoDriver* io);
   // Completes everything; nothing is taken any more.
@@ -66,12 +80,15 @@ class ClientPeer final : public IoPeer {
 
   // The I/O thread's own.
   ClientCore core_;
-  std::unordered_map<std::uint64_t, Pending> pending_;
+  std::pmr::unsynchronized_pool_resource memory_;
+  std::pmr::unordered_map<std::uint64_t, Pending> pending_{&memory_};
   std::unordered_map<std::uint64_t, AdminDone> admin_pending_;
 
   std::mutex mutex_;
   std::condition_variable idle_;
   std::vector<std::pair<SubmittedGroup, Pending>> inbox_;
+  std::vector<std::pair<SubmittedGroup, Pending>>
+      taken_;  // the I/O thread's own; empty between turns: its memory is used again
   std::vector<std::pair<AdminCall, AdminDone>> admin_inbox_;
   std::uint64_t next_token_ = 1;
   std::size_t jobs_ = 0;  // taken and not completed
@@ -94,8 +111,8 @@ class ClientImpl {
 
   // Refusals that are decided before anything is submitted end in the Status.
   Result<ClientPeer::Submission> prepare(std::string_view queue, std::string_view body,
-                                         const EnqueueOptions& job_options, ClientPeer::Done done) const;
-  void submit(ClientPeer::Submission submission);
+                                         const EnqueueOptions& job_options) const;
+  void submit(ClientPeer::Submission* submission);
 };
 
 }  // namespace jobq

@@ -14,7 +14,7 @@ ClientPeer::ClientPeer(std::string endpoint, const ClientOptions& options)
     : jobs_max_(options.buffer_jobs),
       bytes_max_(options.buffer_bytes),
       log_(options.log),
-      core_(this_process(std::move(endpoint)), random_producer_id()) {}
+      core_(this_process(std::move(endpoint)), random_producer_id(), options.pack) {}
 
 // REQUIRES: the mutex is held.
 Status ClientPeer::room_for(std::size_t jobs, std::size_t bytes) const {
@@ -27,7 +27,7 @@ Status ClientPeer::room_for(std::size_t jobs, std::size_t bytes) const {
                   jobs_, bytes_, jobs_max_, bytes_max_));
 }
 
-void ClientPeer::submit(std::vector<Submission> submissions, IoDriver* io) {
+void ClientPeer::submit(std::span<Submission> submissions, IoDriver* io) {
   std::vector<std::pair<Submission*, Status>> refused;
   bool wake = false;
   {
@@ -69,7 +69,7 @@ void ClientPeer::submit_admin(AdminCall call, AdminDone done, IoDriver* io) {
 }
 
 void ClientPeer::before_turn(TimeMs /*now*/) {
-  std::vector<std::pair<SubmittedGroup, Pending>> groups;
+  std::vector<std::pair<SubmittedGroup, Pending>>& groups = taken_;
   std::vector<std::pair<AdminCall, AdminDone>> calls;
   bool closing = false;
   {
@@ -82,6 +82,7 @@ void ClientPeer::before_turn(TimeMs /*now*/) {
     pending_.emplace(group.token, std::move(pending));
     core_.producer().submit(std::move(group));
   }
+  groups.clear();
   for (auto& [call, done] : calls) {
     admin_pending_.emplace(call.token, std::move(done));
     core_.admin().submit(std::move(call));
@@ -95,7 +96,7 @@ void ClientPeer::before_turn(TimeMs /*now*/) {
 bool ClientPeer::after_turn(TimeMs /*now*/) {
   connected_.store(core_.link().up());
   for (AdminCompletion& completion : core_.admin().take_completions()) {
-    const auto found = admin_pending_.extract(completion.token);
+    auto found = admin_pending_.extract(completion.token);
     if (!found.empty()) found.mapped()(std::move(completion.document));
   }
   std::vector<Completion> completions = core_.producer().take_completions();
@@ -105,11 +106,12 @@ bool ClientPeer::after_turn(TimeMs /*now*/) {
   {
     const std::lock_guard lock(mutex_);
     for (Completion& completion : completions) {
-      const auto found = pending_.extract(completion.token);
-      if (found.empty()) continue;
-      jobs_ -= found.mapped().jobs;
-      bytes_ -= found.mapped().bytes;
-      ended.emplace_back(std::move(found.mapped().done), std::move(completion.results));
+      const auto found = pending_.find(completion.token);
+      if (found == pending_.end()) continue;
+      jobs_ -= found->second.jobs;
+      bytes_ -= found->second.bytes;
+      ended.emplace_back(std::move(found->second.done), std::move(completion.results));
+      pending_.erase(found);
     }
   }
   for (auto& [done, results] : ended) done(std::move(results));

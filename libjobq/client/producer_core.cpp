@@ -66,6 +66,7 @@ void ProducerCore::welcomed() {
     request.request_id = 0;
     request.hold_until = {};
   }
+  send_again_at({});
 }
 
 void ProducerCore::refused() {
@@ -101,8 +102,7 @@ void ProducerCore::on_enqueued(const protocol::Enqueued& reply) {
   const auto found = open_.find(reply.sequence);
   if (found == open_.end()) return;  // Answered before, or given up: a resend was answered twice.
   const Request& request = found->second;
-  std::size_t jobs = 0;
-  for (const SubmittedGroup& group : request.groups) jobs += group.jobs.size();
+  const std::size_t jobs = request.jobs;
   if (jobs != reply.results.size()) {
     complete_all(found, {Outcome::unknown,
                          Status(Code::bad_message, fmt::format("the broker answered {} results for {} jobs",
@@ -110,6 +110,7 @@ void ProducerCore::on_enqueued(const protocol::Enqueued& reply) {
     return;
   }
   std::size_t next = 0;
+  completions_.reserve(completions_.size() + request.groups.size());
   for (const SubmittedGroup& group : request.groups) {
     std::vector<EnqueueResult> results;
     results.reserve(group.jobs.size());
@@ -130,6 +131,7 @@ void ProducerCore::on_error(const protocol::Error& error, Requests::iterator fou
     case Code::too_many_open:
       request.request_id = 0;
       request.hold_until = now + DurationMs{std::max<std::int64_t>(error.retry_after_ms, 100)};
+      send_again_at(request.hold_until);
       return;
     case Code::not_greeted:
       link_->reconnect();
@@ -198,17 +200,24 @@ void ProducerCore::forget_done_deadlines() {
 
 void ProducerCore::pump(TimeMs now) {
   resend(now);
-  while (!waiting_.empty() && open_.size() < kInFlightMax) {
-    const bool full = waiting_.size() >= kPackJobs || waiting_bytes_ >= kPackBytes;
-    if (open_.size() >= kEagerInFlight && !full) return;
+  while (!waiting_.empty() && open_.size() < in_flight_max_) {
+    const bool full = waiting_.size() >= pack_jobs_ || waiting_bytes_ >= kPackBytes;
+    if (open_.size() >= eager_in_flight_ && !full) return;
     pack(now);
   }
 }
 
 void ProducerCore::resend(TimeMs now) {
+  if (!next_send_at_ || *next_send_at_ > now) return;
+  next_send_at_.reset();
   for (auto& [sequence, request] : open_) {
-    const bool held = request.hold_until > now;
-    if (!held && (request.request_id == 0 || request.send_again_at <= now)) send(sequence, &request, now);
+    if (request.hold_until > now) {
+      send_again_at(request.hold_until);
+    } else if (request.request_id == 0 || request.send_again_at <= now) {
+      send(sequence, &request, now);
+    } else {
+      send_again_at(request.send_again_at);
+    }
   }
 }
 
@@ -218,8 +227,9 @@ void ProducerCore::pack(TimeMs now) {
   const std::uint32_t told = link_->broker().jobs_per_message_max;
   const std::size_t jobs_max = told == 0 ? limits::kJobsPerMessageMax : told;
   Request request;
-  std::size_t jobs = 0;
-  std::size_t bytes = 0;
+  request.groups.reserve(std::min(waiting_.size(), pack_jobs_));
+  std::size_t& jobs = request.jobs;
+  std::size_t& bytes = request.bytes;
   while (!waiting_.empty()) {
     const auto found = groups_.find(waiting_.front());
     if (found == groups_.end()) {
@@ -229,7 +239,7 @@ void ProducerCore::pack(TimeMs now) {
     SubmittedGroup& group = found->second.data;
     const std::size_t its_bytes = group_bytes(group);
     const bool alone = request.groups.empty();
-    if (!alone && (jobs + group.jobs.size() > std::min(jobs_max, kPackJobs) ||
+    if (!alone && (jobs + group.jobs.size() > std::min(jobs_max, pack_jobs_) ||
                    bytes + its_bytes > std::min(bytes_max, kPackBytes))) {
       break;
     }
@@ -268,6 +278,8 @@ void ProducerCore::send(std::uint64_t sequence, Request* request, TimeMs now) {
   message.sequence = sequence;
   message.lowest_open = established_ ? open_.begin()->first : 1;
   message.resend = request->sendings > 0;
+  message.groups.reserve(request->groups.size());
+  message.jobs.reserve(request->jobs);
   for (const SubmittedGroup& group : request->groups) {
     const auto first = static_cast<std::uint32_t>(message.jobs.size());
     message.groups.push_back({group.queue, first, static_cast<std::uint32_t>(group.jobs.size())});
@@ -281,7 +293,8 @@ void ProducerCore::send(std::uint64_t sequence, Request* request, TimeMs now) {
   request->hold_until = {};
   const std::uint32_t doublings = std::min(request->sendings - 1, 4U);
   request->send_again_at = now + DurationMs{kResendAfter.ms << doublings};
-  request->request_id = link_->send(std::move(message));
+  send_again_at(request->send_again_at);
+  request->request_id = link_->send(std::move(message), request->bytes);
 }
 
 std::size_t ProducerCore::message_bytes_max() const {
@@ -293,11 +306,7 @@ std::size_t ProducerCore::message_bytes_max() const {
 std::optional<TimeMs> ProducerCore::next_deadline() const {
   std::optional<TimeMs> next;
   if (!deadlines_.empty()) next = deadlines_.front().first;
-  if (!link_->up()) return next;
-  for (const auto& [sequence, request] : open_) {
-    next = earlier(next, request.hold_until.is_set() ? request.hold_until : request.send_again_at);
-  }
-  return next;
+  return link_->up() && !open_.empty() ? earlier(next, next_send_at_) : next;
 }
 
 EnqueueResult ProducerCore::expired_result(const Group& group) const {

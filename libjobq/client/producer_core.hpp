@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory_resource>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -74,8 +75,15 @@ class ProducerCore {
   static constexpr std::size_t kPackBytes = 256 * 1024;  // bytes of a full message; one job may be larger
   static constexpr DurationMs kResendAfter{2000};        // doubled each time, on a connection that is up
 
-  // `link` is kept and must outlive this.
-  ProducerCore(Link* link, ProducerId id) : link_(link), id_(id) {}
+  static constexpr std::size_t kUnpackedInFlightMax = 1000;  // messages unanswered when each carries one call
+
+  // `link` is kept and must outlive this. `pack` off: each group is a message of its own.
+  ProducerCore(Link* link, ProducerId id, bool pack)
+      : link_(link),
+        id_(id),
+        pack_jobs_(pack ? kPackJobs : 1),
+        in_flight_max_(pack ? kInFlightMax : kUnpackedInFlightMax),
+        eager_in_flight_(pack ? kEagerInFlight : kUnpackedInFlightMax) {}
 
   // REQUIRES: a fresh token, at least one job.
   void submit(SubmittedGroup group);
@@ -104,6 +112,7 @@ class ProducerCore {
   struct Request {
     std::vector<SubmittedGroup> groups;  // completed ones too: the content must not change
     std::size_t unanswered = 0;          // groups
+    std::size_t jobs = 0, bytes = 0;     // of all groups
     std::uint64_t request_id = 0;        // of the last sending; 0: not sent on this connection
     bool send_as_new = false;            // the broker said that it has nothing of it
     bool sent_as_new = false;            // the last sending did not say `resend`
@@ -117,6 +126,7 @@ class ProducerCore {
   void fail_waiting(const Status& status);
   void pump(TimeMs now);
   void resend(TimeMs now);
+  void send_again_at(TimeMs time) { next_send_at_ = earlier(next_send_at_, time); }
   void pack(TimeMs now);
   void send(std::uint64_t sequence, Request* request, TimeMs now);
   void on_enqueued(const protocol::Enqueued& reply);
@@ -130,13 +140,16 @@ class ProducerCore {
 
   Link* link_;
   ProducerId id_;
+  const std::size_t pack_jobs_, in_flight_max_, eager_in_flight_;
   bool established_ = false;  // the broker has stored something of this producer
   std::uint64_t next_sequence_ = 1;
   protocol::Incarnation incarnation_{};
   Requests open_;
+  std::optional<TimeMs> next_send_at_;  // no open request has to be sent again before this
   std::size_t waiting_bytes_ = 0;
   std::deque<std::uint64_t> waiting_;  // tokens; one that is no longer in groups_ has expired
-  std::unordered_map<std::uint64_t, Group> groups_;
+  std::pmr::unsynchronized_pool_resource memory_;
+  std::pmr::unordered_map<std::uint64_t, Group> groups_{&memory_};
   // A heap by time, earliest first; entries of completed tokens are skipped and swept now and then.
   std::vector<std::pair<TimeMs, std::uint64_t>> deadlines_;
   std::vector<Completion> completions_;

@@ -4,6 +4,7 @@
 // Thread-safety: all members may be called from many threads, on() only before start().
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -28,7 +29,7 @@ class JobPool : public std::enable_shared_from_this<JobPool> {
   using Finished = std::function<void(JobOutcome)>;
   using Now = std::function<JobRun::Clock::time_point()>;
 
-  // All are called from the pool's threads. `now`: by which the time of handlers is counted.
+  // All are called from the pool's threads; `started` only for jobs whose time is limited. `now`: by which the time of handlers is counted.
   JobPool(Started started, Finished finished, Now now)
       : started_(std::move(started)), finished_(std::move(finished)), now_(std::move(now)) {}
 
@@ -39,7 +40,7 @@ class JobPool : public std::enable_shared_from_this<JobPool> {
   [[nodiscard]] std::vector<std::string> types() const;
 
   void start(std::size_t threads);
-  void push(Run run);
+  void push(std::vector<Run>* runs);  // in order; leaves *runs empty
   // True when the job had not begun: it will not any more.
   bool take_back(const JobRun* run);
   std::vector<Run> take_back_all();
@@ -51,10 +52,10 @@ class JobPool : public std::enable_shared_from_this<JobPool> {
  private:
   struct Thread {
     std::thread thread;
-    std::shared_ptr<bool> busy;  // under the mutex
+    std::shared_ptr<std::atomic<bool>> busy;  // set under the mutex
   };
 
-  void work(const std::shared_ptr<bool>& busy);
+  void work(const std::shared_ptr<std::atomic<bool>>& busy);
   JobOutcome run(JobRun* run);
 
   Started started_;
@@ -65,6 +66,7 @@ class JobPool : public std::enable_shared_from_this<JobPool> {
   std::mutex mutex_;
   std::condition_variable work_;
   std::deque<Run> waiting_;
+  std::size_t idle_ = 0;  // threads that wait for work
   std::vector<Thread> threads_;
   bool stopping_ = false;
 };

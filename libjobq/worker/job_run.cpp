@@ -17,7 +17,7 @@ Headers unpacked(const std::string& packed) {
 
 }  // namespace
 
-JobRun::JobRun(DeliveredJob its_job, TimeMs until, std::function<void(const protocol::LeaseRef&)> extend)
+JobRun::JobRun(DeliveredJob its_job, TimeMs until, std::shared_ptr<const Extend> extend)
     : job(std::move(its_job)),
       id(to_text(job.lease.job)),
       headers(unpacked(job.headers)),
@@ -45,7 +45,19 @@ void JobRun::request_stop(StopReason reason, bool lost) {
   if (lost) lost_.store(true);
   StopReason none = StopReason::none;
   reason_.compare_exchange_strong(none, reason);
-  stop_.request_stop();
+  std::stop_source stop{std::nostopstate};
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stop_.stop_possible()) stop_ = std::stop_source{};
+    stop = stop_;
+  }
+  stop.request_stop();  // runs what the handler has registered: not under the mutex
+}
+
+std::stop_token JobRun::stop_token() {
+  const std::lock_guard lock(mutex_);
+  if (!stop_.stop_possible()) stop_ = std::stop_source{};
+  return stop_.get_token();
 }
 
 JobRun::Clock::time_point JobRun::deadline() const {
@@ -55,7 +67,7 @@ JobRun::Clock::time_point JobRun::deadline() const {
 
 bool JobRun::extend() {
   if (lost_.load()) return false;
-  extend_(job.lease);
+  (*extend_)(job.lease);
   return true;
 }
 

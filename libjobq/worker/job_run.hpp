@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
@@ -28,8 +29,10 @@ class JobRun {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `extend`: passes the wish on to the state machine.
-  JobRun(DeliveredJob job, TimeMs owned_until, std::function<void(const protocol::LeaseRef&)> extend);
+  using Extend = std::function<void(const protocol::LeaseRef&)>;
+
+  // `extend`: passes the wish on to the state machine; one for all jobs of a worker.
+  JobRun(DeliveredJob job, TimeMs owned_until, std::shared_ptr<const Extend> extend);
 
   const DeliveredJob job;
   const std::string id;
@@ -45,15 +48,15 @@ class JobRun {
   // ---- the lease
   void request_stop(StopReason reason, bool lost);
   [[nodiscard]] StopReason stop_reason() const { return reason_.load(); }
-  [[nodiscard]] std::stop_token stop_token() const { return stop_.get_token(); }
+  [[nodiscard]] std::stop_token stop_token();
   void owned_until(TimeMs until) { owned_until_ms_.store(until.ms); }
   [[nodiscard]] TimeMs owned_until() const { return TimeMs{owned_until_ms_.load()}; }
   [[nodiscard]] Clock::time_point deadline() const;
   bool extend();
 
  private:
-  std::function<void(const protocol::LeaseRef&)> extend_;
-  std::stop_source stop_;
+  const std::shared_ptr<const Extend> extend_;
+  std::stop_source stop_{std::nostopstate};  // made when somebody asks for it: most handlers are done before
   std::atomic<StopReason> reason_{StopReason::none};
   std::atomic<bool> lost_{false};
   std::atomic<std::int64_t> owned_until_ms_;

@@ -39,8 +39,13 @@ void WorkerCore::disconnected(TimeMs /*now*/) {
   registered_ = false;
   register_at_ = {};
   awaited_.clear();
-  for (auto& [lease, unanswered] : outcomes_) unanswered.request_id = 0;
-  unsent_ = outcomes_.size();
+  outcome_messages_ = 0;
+  unsent_.clear();
+  for (auto& [lease, unanswered] : outcomes_) {
+    unanswered.request_id = 0;
+    unsent_.push_back(lease);
+  }
+  std::sort(unsent_.begin(), unsent_.end());
   if (drain_) drain_->goodbye_id = 0;
 }
 
@@ -48,11 +53,8 @@ void WorkerCore::send(protocol::Request body, Sent sent, TimeMs now, std::uint64
   sent.at = now;
   last_sent_ = now;
   const std::uint64_t request_id = link_.send(std::move(body));
-  for (const LeaseRef& lease : sent.outcomes) {
-    Unanswered& unanswered = outcomes_.at(lease);
-    if (unanswered.request_id == 0) --unsent_;
-    unanswered.request_id = request_id;
-  }
+  for (const LeaseRef& lease : sent.outcomes) outcomes_.at(lease).request_id = request_id;
+  if (!sent.outcomes.empty()) ++outcome_messages_;
   awaited_.emplace(request_id, std::move(sent));
   if (id != nullptr) *id = request_id;
 }
@@ -61,6 +63,22 @@ void WorkerCore::started(const LeaseRef& lease, TimeMs now) {
   const auto found = held_.find(lease);
   if (found == held_.end() || found->second.max_run.ms == 0) return;
   found->second.run_until = now + found->second.max_run;
+  look_again_at(found->second.run_until);
+}
+
+void WorkerCore::look_again_at(const Held& held) {
+  if (registered_ && held.extend_at.is_set()) look_again_at(held.extend_at);
+  if (held.stopped) return;
+  look_again_at(held.owned_until);
+  if (held.run_until.is_set()) look_again_at(held.run_until);
+}
+
+std::vector<LeaseRef> WorkerCore::held_leases() const {
+  std::vector<LeaseRef> leases;
+  leases.reserve(held_.size());
+  for (const auto& [lease, held] : held_) leases.push_back(lease);
+  std::sort(leases.begin(), leases.end());
+  return leases;
 }
 
 void WorkerCore::finish(JobOutcome outcome, TimeMs /*now*/) {
@@ -68,7 +86,7 @@ void WorkerCore::finish(JobOutcome outcome, TimeMs /*now*/) {
   if (outcome.text.size() > limits::kErrorTextBytesMax) outcome.text.resize(limits::kErrorTextBytesMax);
   const LeaseRef lease = outcome.lease;
   outcomes_.emplace(lease, Unanswered{std::move(outcome), 0});
-  ++unsent_;
+  unsent_.push_back(lease);
 }
 
 void WorkerCore::hand_back(const LeaseRef& lease, TimeMs now) {
@@ -78,7 +96,10 @@ void WorkerCore::hand_back(const LeaseRef& lease, TimeMs now) {
 }
 
 void WorkerCore::extend(const LeaseRef& lease, TimeMs now) {
-  if (const auto found = held_.find(lease); found != held_.end()) found->second.extend_at = now;
+  if (const auto found = held_.find(lease); found != held_.end()) {
+    found->second.extend_at = now;
+    look_again_at(now);
+  }
 }
 
 void WorkerCore::drain(TimeMs now, TimeMs until, DurationMs grace) {
@@ -111,15 +132,24 @@ void WorkerCore::tick(TimeMs now) {
   check_leases(now);
   if (link_.up() && !registered_ && register_at_.is_set() && register_at_ <= now) send_register(now);
   if (drain_) send_drain(now);
-  if (!registered_) return;
-  // A drain's credit of zero goes ahead of what it hands back: the broker would fill the freed credit again.
-  if (credit_changed_) send_heartbeat(now);
-  send_outcomes(now);
-  send_heartbeat(now);
+  if (registered_) {
+    // A drain's credit of zero goes ahead of what it hands back: the broker would fill the freed credit again.
+    if (credit_changed_) send_heartbeat(now);
+    send_outcomes(now);
+    send_heartbeat(now);
+  }
+  if (next_look_ && *next_look_ <= now) {
+    next_look_.reset();
+    for (const auto& [lease, held] : held_) look_again_at(held);
+  }
 }
 
+// Looks at all that is held only when something among it may be due: next_look_ is never too late, and often too early,
+// because a job is mostly finished long before its time.
 void WorkerCore::check_leases(TimeMs now) {
-  for (auto& [lease, held] : held_) {
+  if (!next_look_ || *next_look_ > now) return;
+  for (const LeaseRef& lease : held_leases()) {
+    Held& held = held_.at(lease);
     if (held.owned_until <= now) stop(lease, &held, StopReason::lost_lease);
     if (held.run_until.is_set() && held.run_until <= now) stop(lease, &held, StopReason::max_run_time);
   }
@@ -144,21 +174,21 @@ std::size_t WorkerCore::outcome_bytes_max() const {
 }
 
 void WorkerCore::send_outcomes(TimeMs now) {
-  if (unsent_ == 0) return;
-  const auto in_flight = static_cast<std::size_t>(std::count_if(
-      awaited_.begin(), awaited_.end(), [](const auto& entry) { return !entry.second.outcomes.empty(); }));
-  if (in_flight >= kOutcomeMessagesInFlight) return;
+  if (unsent_.empty() || !wants_outcomes()) return;
   protocol::Outcomes message;
   Sent sent;
+  const std::size_t most = std::min(unsent_.size(), kOutcomesPerMessage);
+  message.outcomes.reserve(most);
+  sent.outcomes.reserve(most);
   std::size_t bytes = 0;
-  for (const auto& [lease, unanswered] : outcomes_) {
-    if (unanswered.request_id != 0) continue;
-    const JobOutcome& outcome = unanswered.outcome;
+  for (const LeaseRef& lease : unsent_) {
+    const JobOutcome& outcome = outcomes_.at(lease).outcome;
     bytes += outcome.text.size() + 64;
     if (message.outcomes.size() >= kOutcomesPerMessage || bytes > outcome_bytes_max()) break;
     message.outcomes.push_back({lease, outcome.kind, outcome.text, outcome.delay, outcome.ran_for});
     sent.outcomes.push_back(lease);
   }
+  unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<std::ptrdiff_t>(sent.outcomes.size()));
   send(std::move(message), std::move(sent), now);
 }
 
@@ -166,11 +196,14 @@ void WorkerCore::send_outcomes(TimeMs now) {
 void WorkerCore::send_heartbeat(TimeMs now) {
   if (drain_ && drain_->goodbye_id != 0) return;  // It has left: there is no session to keep alive.
   bool due = credit_changed_ || last_sent_ + heartbeat_every() <= now;
-  for (const auto& [lease, held] : held_) due = due || (held.extend_at.is_set() && held.extend_at <= now);
+  if (next_look_ && *next_look_ <= now) {
+    for (const auto& [lease, held] : held_) due = due || (held.extend_at.is_set() && held.extend_at <= now);
+  }
   if (!due) return;
   protocol::Heartbeat message;
   Sent sent;
-  for (auto& [lease, held] : held_) {
+  for (const LeaseRef& lease : held_leases()) {
+    Held& held = held_.at(lease);
     // Those due within a tenth of their lease ride along: one message for many.
     if (!held.extend_at.is_set() || now + DurationMs{held.lease.ms / 10} < held.extend_at) continue;
     if (message.extend.size() >= limits::kJobsPerMessageMax) break;
@@ -178,6 +211,7 @@ void WorkerCore::send_heartbeat(TimeMs now) {
     sent.leases.push_back(lease);
     held.extend_at = now + DurationMs{std::max<std::int64_t>(held.lease.ms / 3, 1)};
     if (!setup_.extend_leases) held.extend_at = {};
+    look_again_at(held);
   }
   if (drain_) message.credit_jobs = 0;
   credit_changed_ = false;
@@ -188,13 +222,11 @@ void WorkerCore::send_drain(TimeMs now) {
   Drain& drain = *drain_;
   if (drain.stop_at <= now && !drain.stopped) {
     drain.stopped = true;
-    for (auto& [lease, held] : held_) stop(lease, &held, StopReason::drain);
+    for (const LeaseRef& lease : held_leases()) stop(lease, &held_.at(lease), StopReason::drain);
   }
   if (drain.hand_back_at <= now && !drain.handed_back) {
     drain.handed_back = true;
-    std::vector<LeaseRef> left;
-    for (const auto& [lease, held] : held_) left.push_back(lease);
-    for (const LeaseRef& lease : left) hand_back(lease, now);
+    for (const LeaseRef& lease : held_leases()) hand_back(lease, now);
   }
   if (!held_.empty() || !outcomes_.empty()) {
     if (drain.until <= now) done_ = true;
@@ -215,12 +247,7 @@ std::optional<TimeMs> WorkerCore::next_deadline() const {
     next = earlier(next, last_sent_ + heartbeat_every());
   }
   if (link_.up() && !awaited_.empty()) next = earlier(next, awaited_.begin()->second.at + kAnswerTimeout);
-  for (const auto& [lease, held] : held_) {
-    if (registered_ && held.extend_at.is_set()) next = earlier(next, held.extend_at);
-    if (held.stopped) continue;
-    next = earlier(next, held.owned_until);
-    if (held.run_until.is_set()) next = earlier(next, held.run_until);
-  }
+  if (!held_.empty()) next = earlier(next, next_look_);
   if (drain_) {
     if (!drain_->stopped) next = earlier(next, drain_->stop_at);
     if (!drain_->handed_back) next = earlier(next, drain_->hand_back_at);

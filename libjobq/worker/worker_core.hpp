@@ -20,8 +20,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <memory_resource>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -149,6 +151,8 @@ class WorkerCore final : public PeerCore {
   // Jobs without an outcome; outcomes without an answer; jobs that went back unspent by the drain.
   [[nodiscard]] std::size_t held() const { return held_.size(); }
   [[nodiscard]] std::size_t unanswered() const { return outcomes_.size(); }
+  // Whether an outcome would be sent at once. Otherwise it goes with the next answer of the broker.
+  [[nodiscard]] bool wants_outcomes() const { return outcome_messages_ < kOutcomeMessagesInFlight; }
   [[nodiscard]] std::size_t handed_back() const { return handed_back_; }
 
  private:
@@ -178,6 +182,11 @@ class WorkerCore final : public PeerCore {
     std::vector<protocol::LeaseRef> outcomes;  // in order
   };
   using Awaited = std::map<std::uint64_t, Sent>;
+  struct LeaseHash {  // ids are dense: left as they are, neighbours share cache lines
+    std::size_t operator()(const protocol::LeaseRef& lease) const { return lease.job.value; }
+  };
+  template <typename T>
+  using ByLease = std::pmr::unordered_map<protocol::LeaseRef, T, LeaseHash>;
 
   void welcomed(TimeMs now);
   void send_register(TimeMs now);
@@ -194,6 +203,10 @@ class WorkerCore final : public PeerCore {
   void on_push(const protocol::ReplyMessage& message, TimeMs now);
 
   void check_leases(TimeMs now);
+  // In order, because what is sent and said must not depend on how a table is laid out.
+  [[nodiscard]] std::vector<protocol::LeaseRef> held_leases() const;
+  void look_again_at(TimeMs time) { next_look_ = earlier(next_look_, time); }
+  void look_again_at(const Held& held);
   void stop(const protocol::LeaseRef& lease, Held* held, StopReason reason);
   void lose(const protocol::LeaseRef& lease);
   void lose_everything();
@@ -213,10 +226,14 @@ class WorkerCore final : public PeerCore {
   DurationMs heartbeat_ = kHeartbeatDefault;
   TimeMs last_sent_{};
   TimeMs register_at_{};  // 0: not planned
-  std::map<protocol::LeaseRef, Held> held_;
-  std::map<protocol::LeaseRef, Unanswered> outcomes_;
-  std::size_t unsent_ = 0;  // of outcomes_
+  std::pmr::unsynchronized_pool_resource
+      memory_;  // of the two tables: a job costs no allocation in the long run
+  ByLease<Held> held_{&memory_};
+  ByLease<Unanswered> outcomes_{&memory_};
+  std::vector<protocol::LeaseRef> unsent_;  // of outcomes_, in the order in which they came
+  std::optional<TimeMs> next_look_;         // nothing is due among the held ones before this
   Awaited awaited_;
+  std::size_t outcome_messages_ = 0;  // of awaited_, those that carry outcomes
   std::optional<Drain> drain_;
   std::size_t handed_back_ = 0;
   std::vector<WorkerEvent> events_;

@@ -31,11 +31,13 @@ void WorkerPeer::started(const protocol::LeaseRef& lease) {
 }
 
 void WorkerPeer::finished(JobOutcome outcome) {
+  bool woken = false;
   {
     const std::lock_guard lock(mutex_);
+    woken = outcomes_can_wait_ || !inbox_.finished.empty();  // the first one has woken it
     inbox_.finished.push_back(std::move(outcome));
   }
-  wake();
+  if (!woken) wake();
 }
 
 void WorkerPeer::extend(const protocol::LeaseRef& lease) {
@@ -80,6 +82,7 @@ void WorkerPeer::log(std::string_view line) {
 
 void WorkerPeer::before_turn(TimeMs now) {
   Inbox inbox;
+  inbox.finished = std::exchange(finished_before_, {});  // its memory is used again
   {
     const std::lock_guard lock(mutex_);
     std::swap(inbox, inbox_);
@@ -89,6 +92,8 @@ void WorkerPeer::before_turn(TimeMs now) {
     runs_.erase(outcome.lease);
     core_.finish(std::move(outcome), now);
   }
+  inbox.finished.clear();
+  finished_before_ = std::move(inbox.finished);
   for (const protocol::LeaseRef& lease : inbox.extends) core_.extend(lease, now);
   if (!inbox.drain) return;
   draining_ = true;
@@ -109,7 +114,15 @@ bool WorkerPeer::after_turn(TimeMs now) {
   for (WorkerEvent& event : core_.take_events()) {
     std::visit([&](auto& what) { take(std::move(what), now); }, event);
   }
+  if (!fresh_.empty()) pool_->push(&fresh_);
   registered_.store(core_.registered());
+  bool missed = false;
+  {
+    const std::lock_guard lock(mutex_);
+    outcomes_can_wait_ = core_.registered() && !core_.wants_outcomes();
+    missed = !outcomes_can_wait_ && !inbox_.finished.empty();
+  }
+  if (missed) wake();
   turned_at_.store(std::chrono::steady_clock::now().time_since_epoch().count());
   if (core_.done() && !done_.exchange(true)) {
     const std::uint64_t one = 1;
@@ -120,18 +133,22 @@ bool WorkerPeer::after_turn(TimeMs now) {
 
 void WorkerPeer::take(worker_event::Run event, TimeMs /*now*/) {
   const protocol::LeaseRef lease = event.job.lease;
-  const auto run = std::make_shared<JobRun>(std::move(event.job), event.owned_until,
-                                            [peer = weak_from_this()](const protocol::LeaseRef& which) {
-                                              if (const auto self = peer.lock()) self->extend(which);
-                                            });
+  if (!extend_) {
+    extend_ =
+        std::make_shared<const JobRun::Extend>([peer = weak_from_this()](const protocol::LeaseRef& which) {
+          if (const auto self = peer.lock()) self->extend(which);
+        });
+  }
+  auto run = std::make_shared<JobRun>(std::move(event.job), event.owned_until, extend_);
   runs_[lease] = run;
-  pool_->push(run);
+  fresh_.push_back(std::move(run));
 }
 
 void WorkerPeer::take(const worker_event::Stop& event, TimeMs now) {
   const auto found = runs_.find(event.lease);
   if (found == runs_.end()) return;
   const std::shared_ptr<JobRun> run = found->second;
+  if (!fresh_.empty()) pool_->push(&fresh_);  // it may have come in this very turn
   if (pool_->take_back(run.get())) {
     runs_.erase(found);
     if (event.lost) return;

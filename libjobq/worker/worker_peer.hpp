@@ -6,11 +6,12 @@
 
 #include <atomic>
 #include <chrono>
-#include <map>
 #include <memory>
+#include <memory_resource>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -81,12 +82,21 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
 
   // The I/O thread's own.
   WorkerCore core_;
-  std::map<protocol::LeaseRef, std::shared_ptr<JobRun>> runs_;
+  struct LeaseHash {
+    std::size_t operator()(const protocol::LeaseRef& lease) const { return lease.job.value; }
+  };
+  std::pmr::unsynchronized_pool_resource memory_;
+  std::pmr::unordered_map<protocol::LeaseRef, std::shared_ptr<JobRun>, LeaseHash> runs_{&memory_};
+  std::shared_ptr<const JobRun::Extend> extend_;  // made with the first job
+  std::vector<JobPool::Run> fresh_;               // of this turn, on their way to the pool
+  std::vector<JobOutcome> finished_before_;       // empty: kept for its memory
   bool fed_ = false;
   bool draining_ = false;
 
   mutable std::mutex mutex_;
   Inbox inbox_;
+  // The broker owes answers, and what is finished goes out with the next one: no need to wake the I/O thread for it.
+  bool outcomes_can_wait_ = false;
   Status refusal_;
 };
 

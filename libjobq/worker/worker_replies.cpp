@@ -72,6 +72,7 @@ void WorkerCore::receive(std::string_view frame, TimeMs now) {
   const auto awaited = awaited_.find(message->request_id);
   if (awaited == awaited_.end()) return on_push(*message, now);
   const Sent sent = std::move(awaited->second);
+  if (!sent.outcomes.empty()) --outcome_messages_;
   awaited_.erase(awaited);
   if (const auto* registered = std::get_if<protocol::Registered>(&message->body)) {
     on_registered(*registered, sent);
@@ -99,11 +100,9 @@ void WorkerCore::welcomed(TimeMs now) {
 }
 
 void WorkerCore::lose_everything() {
-  std::vector<LeaseRef> leases;
-  for (const auto& [lease, held] : held_) leases.push_back(lease);
-  for (const LeaseRef& lease : leases) lose(lease);
+  for (const LeaseRef& lease : held_leases()) lose(lease);
   outcomes_.clear();
-  unsent_ = 0;
+  unsent_.clear();
   session_ = {};
   secret_ = {};
 }
@@ -122,18 +121,23 @@ void WorkerCore::send_register(TimeMs now) {
   message.host = link_.identity().host;
   message.pid = link_.identity().pid;
   std::size_t bytes = 0;
-  for (const auto& [lease, unanswered] : outcomes_) {
-    const JobOutcome& outcome = unanswered.outcome;
+  std::vector<LeaseRef> ended;
+  for (const auto& [lease, unanswered] : outcomes_) ended.push_back(lease);
+  std::sort(ended.begin(), ended.end());
+  unsent_.clear();
+  for (const LeaseRef& lease : ended) {
+    const JobOutcome& outcome = outcomes_.at(lease).outcome;
     bytes += outcome.text.size() + 64;
     if (bytes > outcome_bytes_max() || message.outcomes.size() >= limits::kJobsPerMessageMax) {
       // It follows in a message of its own; until then the job is claimed, so that it is not handed back.
       sent.leases.push_back(lease);
+      unsent_.push_back(lease);
       continue;
     }
     message.outcomes.push_back({lease, outcome.kind, outcome.text, outcome.delay, outcome.ran_for});
     sent.outcomes.push_back(lease);
   }
-  for (const auto& [lease, held] : held_) sent.leases.push_back(lease);
+  for (const LeaseRef& lease : held_leases()) sent.leases.push_back(lease);
   message.held = sent.leases;
   register_at_ = {};
   send(std::move(message), std::move(sent), now);
@@ -169,17 +173,19 @@ void WorkerCore::on_claims(const std::vector<ClaimResult>& results, const std::v
     held.owned_until = sent.at + held.lease;
     if (setup_.extend_leases)
       held.extend_at = sent.at + DurationMs{std::max<std::int64_t>(held.lease.ms / 3, 1)};
+    look_again_at(held);
     events_.emplace_back(worker_event::Extended{lease, held.owned_until});
   }
 }
 
 void WorkerCore::on_settled(const std::vector<ClaimResult>& results, const Sent& sent) {
+  events_.reserve(events_.size() + sent.outcomes.size());
   for (std::size_t i = 0; i < sent.outcomes.size(); ++i) {
     const auto found = outcomes_.find(sent.outcomes[i]);
     if (found == outcomes_.end()) continue;
     if (i >= results.size()) {  // A broker that answers fewer than it was asked: again.
       found->second.request_id = 0;
-      ++unsent_;
+      unsent_.push_back(found->first);
       continue;
     }
     if (results[i] == ClaimResult::stale) {
@@ -195,7 +201,7 @@ void WorkerCore::on_error(const protocol::Error& error, const Sent& sent, TimeMs
   for (const LeaseRef& lease : sent.outcomes) {
     if (const auto found = outcomes_.find(lease); found != outcomes_.end()) {
       found->second.request_id = 0;
-      ++unsent_;
+      unsent_.push_back(lease);
     }
   }
   const bool registering = !registered_;
@@ -215,6 +221,7 @@ void WorkerCore::on_error(const protocol::Error& error, const Sent& sent, TimeMs
 void WorkerCore::on_deliver(const protocol::Deliver& message, TimeMs now) {
   if (message.session != session_)
     return;  // Of a session that has ended since: its leases are no longer ours.
+  events_.reserve(events_.size() + message.jobs.size());
   for (const protocol::Delivery& delivery : message.jobs) {
     if (held_.contains(delivery.lease) || outcomes_.contains(delivery.lease)) continue;
     Held held;
@@ -223,6 +230,7 @@ void WorkerCore::on_deliver(const protocol::Deliver& message, TimeMs now) {
     held.owned_until = now + held.lease;
     if (setup_.extend_leases) held.extend_at = now + DurationMs{std::max<std::int64_t>(held.lease.ms / 3, 1)};
     held_.emplace(delivery.lease, held);
+    look_again_at(held);
     if (drain_) {  // It was on its way when the drain began.
       hand_back(delivery.lease, now);
       continue;

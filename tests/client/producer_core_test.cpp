@@ -139,6 +139,23 @@ TEST_CASE_FIXTURE(Fixture, "a full message goes out although others are in fligh
     CHECK(message.as<protocol::Enqueue>().jobs.size() == ProducerCore::kPackJobs);
 }
 
+TEST_CASE("with packing off each call is a message of its own, and they do not wait for each other") {
+  ClientCore core{{"tcp://127.0.0.1:7710", "test", "host", 1}, kProducer, false};
+  greet(core, TimeMs{1});
+  for (std::uint64_t token = 1; token <= 20; ++token) {
+    SubmittedGroup group;
+    group.token = token;
+    group.queue = "receipts";
+    group.jobs.resize(1);
+    group.deadline = TimeMs{5000};
+    core.producer().submit(std::move(group));
+  }
+  core.tick(TimeMs{1});
+  const std::vector<Sent> sent = take_sent(core);
+  CHECK(sent.size() == 20);
+  for (const Sent& one : sent) CHECK(one.as<protocol::Enqueue>().jobs.size() == 1);
+}
+
 TEST_CASE_FIXTURE(Fixture, "an unanswered request is sent again on the same connection, marked as a resend") {
   greet(core, TimeMs{1000});
   submit(TimeMs{1000}, "same", 60'000);
