@@ -147,6 +147,7 @@ void IoThread::turn(Driven* driven, TimeMs now) {
   driven->peer->before_turn(now);
   if (driven->reopen_at.is_set() && driven->reopen_at <= now) reopen(driven, now);
   read(driven, now);
+  now = monotonic_now();
   do {
     driven->peer->core().tick(now);
   } while (driven->peer->after_turn(now));
@@ -159,7 +160,8 @@ void IoThread::read(Driven* driven, TimeMs now) {
   int frames = 0;
   while (frames < kFramesPerTurn && driven->channel->receive(&frame)) {
     ++frames;
-    if (driven->up) core.receive(frame, now);
+    // The process may have stood still since the turn began.
+    if (driven->up) core.receive(frame, monotonic_now());
   }
   if (frames == kFramesPerTurn) driven->due = true;
   for (const Channel::Event event : driven->channel->take_events()) {
@@ -168,7 +170,7 @@ void IoThread::read(Driven* driven, TimeMs now) {
       core.connected(now);
     } else if (event == Channel::Event::disconnected && driven->up) {
       // Frames that came before the end of the connection are still good.
-      while (driven->channel->receive(&frame)) core.receive(frame, now);
+      while (driven->channel->receive(&frame)) core.receive(frame, monotonic_now());
       lost(driven, now);
       break;
     }

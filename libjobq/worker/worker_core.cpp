@@ -39,6 +39,7 @@ void WorkerCore::disconnected(TimeMs /*now*/) {
   registered_ = false;
   register_at_ = {};
   awaited_.clear();
+  asleep_since_ = {};  // the next connection brings nothing old
   outcome_messages_ = 0;
   unsent_.clear();
   for (auto& [lease, unanswered] : outcomes_) {
@@ -56,6 +57,7 @@ void WorkerCore::send(protocol::Request body, Sent sent, TimeMs now, std::uint64
   for (const LeaseRef& lease : sent.outcomes) outcomes_.at(lease).request_id = request_id;
   if (!sent.outcomes.empty()) ++outcome_messages_;
   awaited_.emplace(request_id, std::move(sent));
+  if (asleep_since_.is_set() && first_awake_ == 0) first_awake_ = request_id;
   if (id != nullptr) *id = request_id;
 }
 
@@ -123,6 +125,7 @@ void WorkerCore::drain_at_once(TimeMs now, TimeMs until) {
 
 void WorkerCore::tick(TimeMs now) {
   if (done_) return;
+  notice_standstill(now);
   link_.tick(now);
   if (link_.up() && !awaited_.empty() && awaited_.begin()->second.at + kAnswerTimeout <= now) {
     events_.emplace_back(worker_event::Note{
@@ -142,6 +145,17 @@ void WorkerCore::tick(TimeMs now) {
     next_look_.reset();
     for (const auto& [lease, held] : held_) look_again_at(held);
   }
+  last_tick_ = now;
+  next_tick_ = next_deadline();
+}
+
+// A turn that comes much later than it was due. What a broker has sent meanwhile is read after that, and some of it only
+// after the next turns; so a question is asked: its reply comes behind everything that is old.
+void WorkerCore::notice_standstill(TimeMs now) {
+  if (asleep_since_.is_set() || !next_tick_ || *next_tick_ + kOverslept >= now) return;
+  asleep_since_ = last_tick_;
+  first_awake_ = 0;
+  credit_changed_ = true;
 }
 
 // Looks at all that is held only when something among it may be due: next_look_ is never too late, and often too early,

@@ -12,6 +12,8 @@
 //   * Its lease is surely ours until `owned_until`, counted from the sending of the last extension that was
 //     confirmed (from the arrival of the delivery at first). When that passes, the handler is asked to stop,
 //     but the job is still claimed and its outcome still reported: while the broker is down no lease runs.
+//   * A process that stood still (stopped, swapped out, its machine paused) finds deliveries that may have waited for it all
+//     the time: their leases count from when it was last awake, and one that may be over by that is handed back, not run.
 //   * After each reconnect the worker registers again with what it holds and every outcome without an answer.
 //
 // Not thread-safe. Time: milliseconds of a clock that only goes forward. No I/O.
@@ -116,6 +118,7 @@ class WorkerCore final : public PeerCore {
   static constexpr std::size_t kOutcomeMessagesInFlight = 2;
   static constexpr DurationMs kAnswerTimeout{15'000};  // silence on a connection that is up: a new one
   static constexpr DurationMs kHeartbeatDefault{5000};
+  static constexpr DurationMs kOverslept{500};  // a turn later than it was due by this: it stood still
 
   WorkerCore(LinkIdentity identity, WorkerSetup setup);
   WorkerCore(const WorkerCore&) = delete;
@@ -202,6 +205,7 @@ class WorkerCore final : public PeerCore {
   void on_settled(const std::vector<protocol::ClaimResult>& results, const Sent& sent);
   void on_push(const protocol::ReplyMessage& message, TimeMs now);
 
+  void notice_standstill(TimeMs now);
   void check_leases(TimeMs now);
   // In order, because what is sent and said must not depend on how a table is laid out.
   [[nodiscard]] std::vector<protocol::LeaseRef> held_leases() const;
@@ -225,7 +229,12 @@ class WorkerCore final : public PeerCore {
   bool credit_changed_ = false;
   DurationMs heartbeat_ = kHeartbeatDefault;
   TimeMs last_sent_{};
-  TimeMs register_at_{};  // 0: not planned
+  TimeMs last_tick_{};
+  std::optional<TimeMs> next_tick_;  // when the next was due, as of the last
+  // Set: it stood still since then, and what it reads may have waited all the time, up to the reply to `first_awake_`.
+  TimeMs asleep_since_{};
+  std::uint64_t first_awake_ = 0;  // the first request sent after that; 0: none yet
+  TimeMs register_at_{};           // 0: not planned
   std::pmr::unsynchronized_pool_resource
       memory_;  // of the two tables: a job costs no allocation in the long run
   ByLease<Held> held_{&memory_};

@@ -69,6 +69,8 @@ void WorkerCore::receive(std::string_view frame, TimeMs now) {
     case Link::Event::none:
       break;
   }
+  notice_standstill(now);
+  if (message->request_id != 0 && message->request_id == first_awake_) asleep_since_ = {};
   const auto awaited = awaited_.find(message->request_id);
   if (awaited == awaited_.end()) return on_push(*message, now);
   const Sent sent = std::move(awaited->second);
@@ -227,12 +229,19 @@ void WorkerCore::on_deliver(const protocol::Deliver& message, TimeMs now) {
     Held held;
     held.lease = DurationMs{delivery.lease_ms};
     held.max_run = DurationMs{delivery.max_run_ms};
-    held.owned_until = now + held.lease;
+    held.owned_until = (asleep_since_.is_set() ? asleep_since_ : now) + held.lease;
     if (setup_.extend_leases) held.extend_at = now + DurationMs{std::max<std::int64_t>(held.lease.ms / 3, 1)};
     held_.emplace(delivery.lease, held);
     look_again_at(held);
     if (drain_) {  // It was on its way when the drain began.
       hand_back(delivery.lease, now);
+      continue;
+    }
+    if (held.owned_until <= now) {
+      events_.emplace_back(worker_event::Note{fmt::format(
+          "job {} was delivered while this process stood still, and its lease may be over: handed back",
+          to_text(delivery.lease.job))});
+      finish({delivery.lease, OutcomeKind::release, "", {}, {}}, now);
       continue;
     }
     events_.emplace_back(worker_event::Run{owned(delivery), held.owned_until});

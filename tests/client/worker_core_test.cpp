@@ -60,6 +60,32 @@ TEST_CASE_FIXTURE(Fixture, "the same delivery twice, and one of another session,
   CHECK(core.held() == 1);
 }
 
+TEST_CASE_FIXTURE(Fixture,
+                  "what was delivered while the process stood still is not run when its lease may be over") {
+  start(TimeMs{1000});
+  tick(TimeMs{1000});
+  deliver(kOne, TimeMs{1000 + kLease});  // it should have said something long ago
+  CHECK(take<worker_event::Run>().empty());
+  CHECK(core.held() == 0);
+  CHECK(core.unanswered() == 1);  // released: who knows whose it is
+}
+
+TEST_CASE_FIXTURE(Fixture, "a short standstill only shortens the leases of what came meanwhile") {
+  start(TimeMs{1000});
+  tick(TimeMs{1000});
+  deliver(kOne, TimeMs{9000});
+  tick(TimeMs{9000});
+  const auto runs = take<worker_event::Run>();
+  REQUIRE(runs.size() == 1);
+  CHECK(runs[0].owned_until == TimeMs{1000 + kLease});
+  // What comes before the reply to the first question after that may be old as well; what comes behind it is not.
+  deliver(kTwo, TimeMs{9100});
+  CHECK(take<worker_event::Run>().at(0).owned_until == TimeMs{1000 + kLease});
+  answer(core, 3, protocol::HeartbeatReply{}, TimeMs{9200});
+  deliver({JobId{13}, 1}, TimeMs{9300});
+  CHECK(take<worker_event::Run>().at(0).owned_until == TimeMs{9300 + kLease});
+}
+
 TEST_CASE_FIXTURE(Fixture, "outcomes gather while messages are in flight") {
   start(TimeMs{1000});
   for (std::uint64_t i = 0; i < 4; ++i) deliver({JobId{20 + i}, 1}, TimeMs{1100});
