@@ -84,6 +84,12 @@ TEST_CASE("I4: an ack is final") {
   const std::string acked = kHeld + "30 w ack invoke seq=1 job=j1 token=1\n40 w ack ok seq=1 job=j1\n";
   CHECK(violated(acked, "j1 ready hash=a") == "I4");
   CHECK(violated(acked + "900 v deliver ok job=j1 token=2 attempt=1 queue=q hash=a\n", "") == "I4 I6");
+  const std::string old =
+      kHeld.substr(0, kHeld.find("20 w deliver")) +
+      "20 v deliver ok job=j1 token=2 attempt=1 queue=q hash=a\n30 v ack invoke seq=1 job=j1 token=2\n"
+      "40 v ack ok seq=1 job=j1\n9000 w deliver ok job=j1 token=1 attempt=1 queue=q hash=a\n";
+  CHECK(violated(old, "") == "I4 I5");
+  CHECK(violated(old + "10 w frozen info within_ms=8900\n", "") == "");
   const std::string refused =
       kHeld + "2030 w ack invoke seq=1 job=j1 token=1\n2040 w ack fail seq=1 job=j1\n";
   CHECK(violated(refused + "2050 v deliver ok job=j1 token=2 attempt=1 queue=q hash=a\n",
