@@ -46,7 +46,6 @@ void run_worker(const Load& load) {
   options.drain_timeout = std::chrono::milliseconds{1000};
   options.stop_grace = std::chrono::milliseconds{0};
   Worker worker(load.endpoint, options);
-  std::atomic<std::uint64_t> done{0};
   Prng prng(3);
   worker.on_any([&](Context& job) {
     note_delivery(load, job.body());

@@ -43,7 +43,7 @@ void WorkerCore::disconnected(TimeMs /*now*/) {
   outcome_messages_ = 0;
   unsent_.clear();
   for (auto& [lease, unanswered] : outcomes_) {
-    unanswered.request_id = 0;
+    unanswered.is_sent = false;
     unsent_.push_back(lease);
   }
   std::sort(unsent_.begin(), unsent_.end());
@@ -54,7 +54,7 @@ void WorkerCore::send(protocol::Request body, Sent sent, TimeMs now, std::uint64
   sent.at = now;
   last_sent_ = now;
   const std::uint64_t request_id = link_.send(std::move(body));
-  for (const LeaseRef& lease : sent.outcomes) outcomes_.at(lease).request_id = request_id;
+  for (const LeaseRef& lease : sent.outcomes) outcomes_.at(lease).is_sent = true;
   if (!sent.outcomes.empty()) ++outcome_messages_;
   awaited_.emplace(request_id, std::move(sent));
   if (asleep_since_.is_set() && first_awake_ == 0) first_awake_ = request_id;
@@ -87,7 +87,7 @@ void WorkerCore::finish(JobOutcome outcome, TimeMs /*now*/) {
   if (held_.erase(outcome.lease) == 0) return;
   if (outcome.text.size() > limits::kErrorTextBytesMax) outcome.text.resize(limits::kErrorTextBytesMax);
   const LeaseRef lease = outcome.lease;
-  outcomes_.emplace(lease, Unanswered{std::move(outcome), 0});
+  outcomes_.emplace(lease, Unanswered{std::move(outcome)});
   unsent_.push_back(lease);
 }
 
@@ -195,14 +195,20 @@ void WorkerCore::send_outcomes(TimeMs now) {
   message.outcomes.reserve(most);
   sent.outcomes.reserve(most);
   std::size_t bytes = 0;
-  for (const LeaseRef& lease : unsent_) {
-    const JobOutcome& outcome = outcomes_.at(lease).outcome;
+  auto next = unsent_.begin();
+  for (; next != unsent_.end(); ++next) {
+    // A registration on a living connection repeats what is on its way: when the answer to one of the two was an error
+    // and that to the other was not, the outcome waits here although it is settled.
+    const auto found = outcomes_.find(*next);
+    if (found == outcomes_.end()) continue;
+    const JobOutcome& outcome = found->second.outcome;
     bytes += outcome.text.size() + 64;
     if (message.outcomes.size() >= kOutcomesPerMessage || bytes > outcome_bytes_max()) break;
-    message.outcomes.push_back({lease, outcome.kind, outcome.text, outcome.delay, outcome.ran_for});
-    sent.outcomes.push_back(lease);
+    message.outcomes.push_back({*next, outcome.kind, outcome.text, outcome.delay, outcome.ran_for});
+    sent.outcomes.push_back(*next);
   }
-  unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<std::ptrdiff_t>(sent.outcomes.size()));
+  unsent_.erase(unsent_.begin(), next);
+  if (sent.outcomes.empty()) return;
   send(std::move(message), std::move(sent), now);
 }
 

@@ -169,7 +169,7 @@ class WorkerCore final : public PeerCore {
   };
   struct Unanswered {
     JobOutcome outcome;
-    std::uint64_t request_id = 0;  // 0: not sent on this connection
+    bool is_sent = false;  // on this connection; else it is in unsent_
   };
   struct Drain {
     TimeMs until{};
@@ -202,6 +202,7 @@ class WorkerCore final : public PeerCore {
   void on_deliver(const protocol::Deliver& message, TimeMs now);
   void on_claims(const std::vector<protocol::ClaimResult>& results, const std::vector<Code>& reasons,
                  const Sent& sent);
+  void wait_again(const protocol::LeaseRef& lease, Unanswered* unanswered);
   void on_settled(const std::vector<protocol::ClaimResult>& results, const Sent& sent);
   void on_push(const protocol::ReplyMessage& message, TimeMs now);
 

@@ -133,6 +133,7 @@ void WorkerCore::send_register(TimeMs now) {
     if (bytes > outcome_bytes_max() || message.outcomes.size() >= limits::kJobsPerMessageMax) {
       // It follows in a message of its own; until then the job is claimed, so that it is not handed back.
       sent.leases.push_back(lease);
+      outcomes_.at(lease).is_sent = false;
       unsent_.push_back(lease);
       continue;
     }
@@ -180,14 +181,17 @@ void WorkerCore::on_claims(const std::vector<ClaimResult>& results, const std::v
   }
 }
 
+void WorkerCore::wait_again(const LeaseRef& lease, Unanswered* unanswered) {
+  if (std::exchange(unanswered->is_sent, false)) unsent_.push_back(lease);
+}
+
 void WorkerCore::on_settled(const std::vector<ClaimResult>& results, const Sent& sent) {
   events_.reserve(events_.size() + sent.outcomes.size());
   for (std::size_t i = 0; i < sent.outcomes.size(); ++i) {
     const auto found = outcomes_.find(sent.outcomes[i]);
     if (found == outcomes_.end()) continue;
     if (i >= results.size()) {  // A broker that answers fewer than it was asked: again.
-      found->second.request_id = 0;
-      unsent_.push_back(found->first);
+      wait_again(found->first, &found->second);
       continue;
     }
     if (results[i] == ClaimResult::stale) {
@@ -201,10 +205,7 @@ void WorkerCore::on_settled(const std::vector<ClaimResult>& results, const Sent&
 
 void WorkerCore::on_error(const protocol::Error& error, const Sent& sent, TimeMs now) {
   for (const LeaseRef& lease : sent.outcomes) {
-    if (const auto found = outcomes_.find(lease); found != outcomes_.end()) {
-      found->second.request_id = 0;
-      unsent_.push_back(lease);
-    }
+    if (const auto found = outcomes_.find(lease); found != outcomes_.end()) wait_again(lease, &found->second);
   }
   const bool registering = !registered_;
   events_.emplace_back(worker_event::Note{fmt::format(

@@ -105,6 +105,9 @@ TEST_CASE("I20: a restart or a broken connection is no error to an application t
   CHECK(ended(restart, "info seq=1 err=timed_out") == "I20");
   CHECK(ended(restart, "info seq=1 err=timed_out", 5000) == "");
   CHECK(ended("1500 broker crash info\n", "info seq=1 err=timed_out") == "");  // it never came back
+  const std::string died_starting =
+      "1100 broker crash info\n20000 broker crash info\n30000 broker start ok\n";
+  CHECK(ended(died_starting, "info seq=1 err=timed_out") == "");
   CHECK(ended("", "fail seq=1 err=unreachable", 5000) == "I20");
   CHECK(ended("1500 p lost info\n", "fail seq=1 err=unreachable", 5000) == "");
   CHECK(ended("1500 p2 lost info\n", "fail seq=1 err=unreachable", 5000) == "I20");

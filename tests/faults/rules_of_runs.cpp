@@ -69,6 +69,11 @@ void check_order_of_grants(const std::vector<Event>& history, Verdict* verdict) 
 // Where the broker's lines are there, every exit is named, and somebody asked for it. (I1 alone must believe that a job
 // that could have been purged was.)
 void check_exits(const Stories& stories, const std::vector<Event>& history, Verdict* verdict) {
+  // Whose answer never came: which job it made is not known, only that it may have asked for an expiry.
+  const bool expiry_unanswered =
+      std::any_of(stories.enqueues.begin(), stories.enqueues.end(), [](const Operation* enqueue) {
+        return enqueue->possible() && !enqueue->ok() && enqueue->invoke->expires_ms > 0;
+      });
   std::map<std::string, const Event*> left;
   std::set<std::string> made;
   for (const Event& event : history) {
@@ -91,7 +96,8 @@ void check_exits(const Stories& stories, const std::vector<Event>& history, Verd
         (state == "acked" && story.settled_by("ack", false)) ||
         (state == "cancelled" && std::any_of(story.cancels.begin(), story.cancels.end(),
                                              [](const Operation* cancel) { return cancel->possible(); })) ||
-        (state == "expired" && story.enqueue != nullptr && story.enqueue->invoke->expires_ms > 0) ||
+        (state == "expired" &&
+         (story.enqueue != nullptr ? story.enqueue->invoke->expires_ms > 0 : expiry_unanswered)) ||
         (state == "purged" && story.enqueue != nullptr &&
          stories.purges.contains(story.enqueue->invoke->queue));
     if (!asked_for)
@@ -172,7 +178,9 @@ std::vector<Hindrance> hindrances(const std::vector<Event>& history) {
   std::int64_t down_since = kAtNoTime;
   for (const Event& event : history) {
     const bool brokers = event.proc == "broker";
-    if (brokers && (event.op == "crash" || event.op == "exit")) down_since = event.t;
+    // One that dies while it starts was never up in between.
+    if (brokers && (event.op == "crash" || event.op == "exit") && down_since == kAtNoTime)
+      down_since = event.t;
     if (is_brokers(event, "start") && down_since != kAtNoTime)
       found.push_back({std::exchange(down_since, kAtNoTime), event.t + kRecoveryMs, ""});
     if (event.op == "lost" || event.op == "frozen" || event.op == "stalled")
