@@ -13,9 +13,8 @@
 #include <string_view>
 #include <utility>
 
-#include "cli/duration.hpp"
 #include "worker/error_output.hpp"
-#include "worker/escalation.hpp"
+#include "worker/run_end.hpp"
 #include "worker/stop_watch.hpp"
 
 namespace jobq::runner {
@@ -68,9 +67,8 @@ class Run {
         shop_(shop),
         begun_(Clock::now()),
         stop_(job->stop_token()),
-        output_(fmt::format("[{}] ", job->id()), shop->options.pass_stderr) {
-    if (shop->options.max_run.count() > 0) run_until_ = begun_ + shop->options.max_run;
-  }
+        output_(fmt::format("[{}] ", job->id()), shop->options.pass_stderr),
+        end_(job, shop, begun_) {}
 
   void start_and_settle() {
     const int error = start();
@@ -106,51 +104,27 @@ class Run {
 
   void watch() {
     while (!process_.ended()) {
-      if (const std::optional<int> signal = escalation_.due(Clock::now())) process_.signal_group(*signal);
+      if (const std::optional<int> signal = end_.due(Clock::now())) process_.signal_group(*signal);
       pollfd fds[3] = {{process_.pidfd(), POLLIN, 0}, {errors_.get(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}};
-      if (::poll(fds, 3, wait_ms()) < 0) continue;
+      if (::poll(fds, 3, end_.wait_ms(Clock::now())) < 0) continue;
       if (fds[1].revents != 0 && !read_available(errors_.get(), &output_, kReadAtOnce)) errors_.close();
       if (fds[0].revents != 0) return;  // It ended before we asked it to: what it says counts.
       if (fds[2].revents != 0) stop_.take();
-      ask_to_end(Clock::now());
+      end_.look(Clock::now());
     }
-  }
-
-  void ask_to_end(Clock::time_point now) {
-    const StopCause cause = cause_of(job_->stop_reason());
-    if (cause != StopCause::none) {
-      escalation_.ask(cause, now,
-                      cause == StopCause::drain ? shop_->drain_grace() : shop_->options.kill_after);
-    }
-    if (run_until_ && now >= *run_until_) {
-      run_until_.reset();
-      limit_ = fmt::format("{} (--max-run)", cli::write_duration(shop_->options.max_run.count()));
-      escalation_.ask(StopCause::time_limit, now, shop_->options.kill_after);
-    }
-  }
-
-  [[nodiscard]] int wait_ms() const {
-    std::optional<Clock::time_point> next = escalation_.next();
-    if (run_until_) next = next ? std::min(*next, *run_until_) : *run_until_;
-    if (!next) return -1;
-    const auto left = std::chrono::ceil<milliseconds>(std::max(*next, Clock::now()) - Clock::now());
-    return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 3'600'000));
   }
 
   [[nodiscard]] Verdict verdict(const ProcessEnd& end) const {
     if (shop_->handing_back.load()) return {Settle::release, {}};
-    if (escalation_.cause() == StopCause::none) return judge(end, output_.end());
-    return judge_stopped(escalation_.cause(), limit_, escalation_.killed(), output_.end());
+    return end_.cause() == StopCause::none ? judge(end, output_.end()) : end_.verdict(output_.end());
   }
 
   Context* job_;
   Workshop* shop_;
   Clock::time_point begun_;
-  std::optional<Clock::time_point> run_until_;
   StopWatch stop_;
   ErrorOutput output_;
-  Escalation escalation_;
-  std::string limit_ = "its max_run_time";
+  RunEnd end_;
   Process process_;
   Descriptor errors_;
   std::size_t variables_bytes_ = 0;

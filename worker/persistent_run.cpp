@@ -17,6 +17,7 @@
 #include "cli/duration.hpp"
 #include "worker/line_protocol.hpp"
 #include "worker/log.hpp"
+#include "worker/run_end.hpp"
 #include "worker/stop_watch.hpp"
 
 namespace jobq::runner {
@@ -41,8 +42,8 @@ class Exchange {
         member_(std::move(member)),
         begun_(Clock::now()),
         stop_(job->stop_token()),
-        unsent_(job_line(facts_of(*job, shop->options.max_run), job->body())) {
-    if (shop->options.max_run.count() > 0) run_until_ = begun_ + shop->options.max_run;
+        unsent_(job_line(facts_of(*job, shop->options.max_run), job->body())),
+        end_(job, shop, begun_) {
     member_->output.begin(fmt::format("[{}] ", job->id()));
   }
 
@@ -55,24 +56,24 @@ class Exchange {
     }
     std::string_view left = unsent_;
     while (!answered_ && problem_.empty() && !member_->process.ended()) {
-      if (const auto signal = escalation_.due(Clock::now())) member_->process.signal_group(*signal);
+      if (const auto signal = end_.due(Clock::now())) member_->process.signal_group(*signal);
       pollfd fds[5] = {{member_->process.pidfd(), POLLIN, 0},
                        {member_->out.get(), POLLIN, 0},
                        {member_->err.get(), POLLIN, 0},
                        {stop_.fd(), POLLIN, 0},
                        {left.empty() || closed_ ? -1 : member_->in.get(), POLLOUT, 0}};
-      if (::poll(fds, 5, wait_ms()) < 0) continue;
+      if (::poll(fds, 5, end_.wait_ms(Clock::now(), mute_until_)) < 0) continue;
       if (fds[4].revents != 0) send(&left);
       if (fds[1].revents != 0) read_answer();
       if (fds[2].revents != 0) read_errors();
       if (fds[0].revents != 0) break;
       if (fds[3].revents != 0) stop_.take();
-      ask_to_end(Clock::now());
+      look_at_the_end(Clock::now());
     }
     // It may have answered with its last breath.
     if (!answered_ && problem_.empty()) read_answer();
-    if (!answered_ && problem_.empty() && escalation_.cause() == StopCause::none &&
-        !shop_->handing_back.load() && unread_bytes() == unsent_.size() - left.size()) {
+    if (!answered_ && problem_.empty() && end_.cause() == StopCause::none && !shop_->handing_back.load() &&
+        unread_bytes() == unsent_.size() - left.size()) {
       (void)end_member();
       crew_->lost(member_->jobs > 0);
       return false;
@@ -135,27 +136,9 @@ class Exchange {
     }
   }
 
-  void ask_to_end(Clock::time_point now) {
+  void look_at_the_end(Clock::time_point now) {
     if (mute_until_ && now >= *mute_until_) problem_ = "closed its stdout without an answer";
-    const StopCause cause = cause_of(job_->stop_reason());
-    if (cause != StopCause::none) {
-      escalation_.ask(cause, now,
-                      cause == StopCause::drain ? shop_->drain_grace() : shop_->options.kill_after);
-    }
-    if (run_until_ && now >= *run_until_) {
-      run_until_.reset();
-      limit_ = fmt::format("{} (--max-run)", cli::write_duration(shop_->options.max_run.count()));
-      escalation_.ask(StopCause::time_limit, now, shop_->options.kill_after);
-    }
-  }
-
-  [[nodiscard]] int wait_ms() const {
-    std::optional<Clock::time_point> next = escalation_.next();
-    if (run_until_) next = next ? std::min(*next, *run_until_) : *run_until_;
-    if (mute_until_) next = next ? std::min(*next, *mute_until_) : *mute_until_;
-    if (!next) return -1;
-    const auto left = std::chrono::ceil<milliseconds>(std::max(*next, Clock::now()) - Clock::now());
-    return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 3'600'000));
+    end_.look(now);
   }
 
   void conclude() {
@@ -183,11 +166,11 @@ class Exchange {
 
   [[nodiscard]] Verdict verdict(const ProcessEnd& end) const {
     if (shop_->handing_back.load()) return {Settle::release, {}};
-    if (escalation_.cause() == StopCause::none) {
+    if (end_.cause() == StopCause::none) {
       return {Settle::nack, error_text("the persistent process ended without an answer: " + describe(end),
                                        member_->output.end())};
     }
-    return judge_stopped(escalation_.cause(), limit_, escalation_.killed(), member_->output.end());
+    return end_.verdict(member_->output.end());
   }
 
   // What it says explicitly of this job counts, also after it was asked to stop.
@@ -213,12 +196,12 @@ class Exchange {
 
   void keep_or_replace() {
     if (!member_->process.there()) return crew_->lost(member_->jobs > 0);
-    if (escalation_.cause() != StopCause::none || !member_->unread.empty()) {
+    if (end_.cause() != StopCause::none || !member_->unread.empty()) {
       if (!member_->unread.empty()) {
         log::warning("the persistent process {} wrote more than its answer to stdout and is replaced",
                      member_->process.pid());
       }
-      member_->ending = escalation_;
+      member_->ending = end_.escalation();
       return crew_->retire(std::move(member_));
     }
     crew_->give_back(std::move(member_));
@@ -229,13 +212,11 @@ class Exchange {
   PersistentCrew* crew_;
   PersistentCrew::Member member_;
   Clock::time_point begun_;
-  std::optional<Clock::time_point> run_until_;
   std::optional<Clock::time_point> mute_until_;  // it can say nothing any more, and has until then to end
   StopWatch stop_;
   std::string unsent_;
   bool closed_ = false;
-  Escalation escalation_;
-  std::string limit_ = "its max_run_time";
+  RunEnd end_;
   std::optional<Answer> answered_;
   std::string problem_;  // what the process did that ends it
 };
