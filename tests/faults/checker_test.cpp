@@ -259,6 +259,11 @@ TEST_CASE("I17: cancelled, expired and paused jobs are not handed out") {
       "0 p enqueue invoke seq=1 queue=q hash=a expires_ms=500\n10 p enqueue ok seq=1 job=j1\n";
   CHECK(violated(expiring + late, stored) == "I17");
   CHECK(violated(expiring + "400 w deliver ok job=j1 token=1 attempt=1 queue=q hash=a\n", stored) == "");
+  // Set back while the broker was down: it takes the outage for shorter than it was, and the job for younger.
+  const std::string outage = "300 run clock ok wall=1000200\n", start = "600 broker start ok\n";
+  CHECK(violated(expiring + "1 run clock ok wall=1000000\n" + outage + late, stored) == "I17");
+  CHECK(violated(expiring + "1 run clock ok wall=1000000\n" + outage + start + late, stored) == "");
+  CHECK(violated(expiring + start + late, stored) == "I17");
   const std::string paused = kMade + "20 c pause invoke seq=1 queue=q\n30 c pause ok seq=1 queue=q\n";
   CHECK(violated(paused + late, stored) == "I17");
   CHECK(violated(paused + "500 c resume invoke seq=1 queue=q\n" + late, stored) == "");

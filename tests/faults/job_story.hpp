@@ -52,7 +52,7 @@ struct Stories {
   // Times at which somebody was cut off or stood still, by who: nobody hears of a lost lease then.
   std::map<std::string, std::vector<const Event*>> losses;
   // Starts of a broker that could not tell a wall clock that was set from time that has passed: it was set after the last
-  // commit. Delays are counted from there with that error.
+  // commit. Delays and expiries are counted from there with that error.
   std::vector<std::int64_t> misled_starts;
   [[nodiscard]] bool misled_between(std::int64_t from, std::int64_t until) const;
   std::int64_t end = 0;

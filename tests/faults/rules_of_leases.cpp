@@ -278,7 +278,8 @@ void check_not_granted(const Stories& stories, const CheckerOptions& options, Ve
       const Event& asked = *story.enqueue->invoke;
       const std::int64_t made_by = story.enqueue->ok() ? story.enqueue->answered_at() : kAtNoTime;
       if (asked.expires_ms > 0 && made_by != kAtNoTime &&
-          delivery->t > made_by + asked.expires_ms + options.crossing_slack_ms)
+          delivery->t > made_by + asked.expires_ms + options.crossing_slack_ms &&
+          !stories.misled_between(asked.t, delivery->t))
         verdict->violations.push_back({"I17", id, "expired, and delivered after that"});
       const auto pauses = stories.pauses.find(asked.queue);
       if (pauses == stories.pauses.end()) continue;
