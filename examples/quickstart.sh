@@ -32,10 +32,11 @@ say() { printf '\n[%2d s] %s\n' "$SECONDS" "$*"; }
 dir=
 pids=()
 
-# start NAME COMMAND...: in the background, output to a log; dies with this script even if that is killed with -9.
+# start NAME COMMAND...: in the background, output to a log; dies with this script even if that is killed with -9. The
+# kernel sends the signal only if it was asked before the script died: hence the look at the parent afterwards.
 start() {
   local name=$1; shift
-  setpriv --pdeathsig KILL "$@" >>"$dir/$name.log" 2>&1 </dev/null &
+  setpriv --pdeathsig KILL "$BASH" -c '[ "$PPID" = "$0" ] && exec "$@"' "$$" "$@" >>"$dir/$name.log" 2>&1 </dev/null &
   started=$!
   pids+=("$started")
 }

@@ -23,8 +23,13 @@ _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
 
+_PARENT = os.getpid()
+
+
 def _die_with_parent():
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != _PARENT:  # it died before the line above
+        os._exit(127)
 
 
 def program(variable):

@@ -144,6 +144,11 @@ TEST_CASE("I7: attempts are counted without gaps and not above the maximum") {
   CHECK(next(unknown, 2) == "");
   CHECK(violated(failed + "50 w deliver ok job=j1 token=2 attempt=2 queue=q hash=a max_attempts=1\n",
                  "j1 leased hash=a") == "I7");
+  // Token 1 was on its way to somebody who never heard of it, and its time ran out.
+  const std::string unheard = kMade + "50 w deliver ok job=j1 token=2 queue=q hash=a max_attempts=3 attempt=";
+  CHECK(violated(unheard + "2\n", "j1 leased hash=a") == "I7");
+  CHECK(violated(unheard + "2 may_time_out=true\n", "j1 leased hash=a") == "");
+  CHECK(violated(unheard + "3 may_time_out=true\n", "j1 leased hash=a") == "I7");
 }
 
 TEST_CASE("I8: not before a delay or a backoff is over") {

@@ -134,18 +134,22 @@ void check_fencing(const Stories& stories, Verdict* verdict) {
 }
 
 // An attempt is failures so far + 1. Sure failures: nacks answered ok before the question of the delivery
-// could be answered; possible ones: nacks asked before it, and lapses of a run that had a time limit.
+// could be answered; possible ones: nacks asked before it, and lapses of a run that had a time limit. Such a run may
+// have lapsed before its worker had even heard of it: tokens that nobody was given count too.
 void check_attempts(const Stories& stories, Verdict* verdict) {
   for (const auto& [id, story] : stories.jobs) {
     if (!story.redrives.empty()) continue;  // Counts begin anew.
     if (story.enqueue != nullptr && stories.redrives.contains(story.enqueue->invoke->queue)) continue;
     const auto deliveries = by_token(story);
-    std::uint32_t timed_out = 0;
+    std::uint32_t seen_limited = 0;
     for (std::size_t i = 0; i < deliveries.size(); ++i) {
       const Event& delivery = *deliveries[i];
       if (delivery.attempt == 0) continue;
-      if (i > 0 && deliveries[i - 1]->may_time_out) ++timed_out;
-      std::uint32_t sure = 0, possible = timed_out;
+      if (i > 0 && deliveries[i - 1]->may_time_out) ++seen_limited;
+      const bool limited = delivery.may_time_out || seen_limited > 0;
+      const auto seen = static_cast<std::uint32_t>(i);
+      const std::uint32_t unseen = limited && delivery.token > seen + 1 ? delivery.token - 1 - seen : 0;
+      std::uint32_t sure = 0, possible = seen_limited + unseen;
       for (const Operation* settle : story.settles) {
         if (settle->invoke->op != "nack" || settle->invoke->token >= delivery.token) continue;
         if (settle->ok() && settle->answered_at() <= delivery.t) ++sure;

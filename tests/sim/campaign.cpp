@@ -106,10 +106,12 @@ Child::Child(const RunOptions& options) : seed_(options.seed) {
   int ends[2];
   JOBQ_CHECK(pipe(ends) == 0);
   std::fflush(stdout);
+  const pid_t parent = getpid();
   pid_ = fork();
   JOBQ_CHECK(pid_ >= 0);
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(1);  // it died before the line above
     close(ends[0]);
     run_in_child(options, ends[1]);
     _exit(0);

@@ -77,10 +77,12 @@ void BrokerProcess::start() {
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   const std::string log = directory_ + "/broker.log";
+  const pid_t parent = ::getpid();
   pid_ = ::fork();
   REQUIRE(pid_ >= 0);
   if (pid_ > 0) return;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(127);  // it died before the line above
   const int fd = ::open(log.c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600);
   ::dup2(fd, STDOUT_FILENO);
   ::dup2(fd, STDERR_FILENO);
