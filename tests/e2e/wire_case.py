@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import unittest
 
 import python_client as wire
@@ -52,7 +53,18 @@ class WireTest(unittest.TestCase):
         cls.endpoint = cls.space.endpoint
 
     def setUp(self):
+        self.addCleanup(self.tell_of_failure)
         self.queue = self.id().rsplit(".", 1)[1].replace("test_", "")[:64]
+
+    def tell_of_failure(self):
+        """What the broker said meanwhile, and whether somebody else gets an answer from it."""
+        if self._outcome.success:
+            return
+        try:
+            other = f"another connection is answered: {Connection(self.endpoint).admin('stats')}"
+        except (Unanswered, BrokerError) as error:
+            other = f"another connection is not: {error}"
+        print(f"{self.id()} failed; the broker's log ends with\n{self.broker.output()[-4000:]}\n{other}", file=sys.stderr)
 
     def closing(self, thing):
         self.addCleanup(thing.close)

@@ -53,7 +53,11 @@ TEST_CASE("I9: the broker grants by priority, then by enqueue order, among what 
                     again = "500 broker granted ok job=j2 token=1\n";
   CHECK(granted(5, 5, back + "scheduled\n" + again) == "");
   CHECK(granted(5, 5, back + "ready\n" + again) == "");
-  CHECK(granted(5, 5, back + "ready\n1500 broker granted ok job=j2 token=1\n") == "I9");
+  const std::string late = "1500 broker granted ok job=j2 token=1\n",
+                    turn = " broker ready ok job=j7 state=ready\n";
+  CHECK(granted(5, 5, back + "ready\n" + late) == "");  // decided in this turn, which began nobody knows when
+  CHECK(granted(5, 5, back + "ready\n900" + turn + late) == "");
+  CHECK(granted(5, 5, back + "ready\n1400" + turn + late) == "I9");
   CHECK(granted(5, 5, back + "scheduled\n20 broker ready ok job=j1 state=ready\n" + again) == "I9");
 }
 

@@ -34,8 +34,11 @@ void check_order_of_grants(const std::vector<Event>& history, Verdict* verdict) 
   const auto place_of = [](const Waiting& job, const std::string& id) {
     return Place{-job.prio, parse_job_id(id).value_or(JobId{}).value};
   };
+  // The broker's lines carry the time at which their turn was on disk. What they say was decided since the turn before.
+  std::int64_t turn = 0, turn_before = 0;
   for (const Event& event : history) {
     if (event.proc != "broker" || event.job.empty()) continue;
+    if (event.t != turn) turn_before = std::exchange(turn, event.t);
     if (event.op == "made") jobs[event.job] = {event.prio, event.queue, event.kind, kAtNoTime};
     const auto found = jobs.find(event.job);
     if (found == jobs.end()) continue;
@@ -47,7 +50,7 @@ void check_order_of_grants(const std::vector<Event>& history, Verdict* verdict) 
         if (first == place_of(job, event.job)) break;
         const Waiting& passed = jobs[to_text(JobId{first.second})];
         // A worker looks only so far past what it has just handed back.
-        if (passed.returned_at != kAtNoTime && passed.returned_at + kReleaseRestMs >= event.t)
+        if (passed.returned_at != kAtNoTime && passed.returned_at + kReleaseRestMs >= turn_before)
           behind_resting = first.first;
         if (behind_resting == first.first) continue;
         verdict->violations.push_back({"I9", event.job,
