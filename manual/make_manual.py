@@ -52,7 +52,11 @@ def positionals(app):
 
 
 def first_sentence(text):
-    return re.split(r"(?<=[.;:])\s", text.replace("\n", " ").strip())[0].rstrip(".;:")
+    """The first thing that is said: up to a colon only when more than a word or two stands before it."""
+    text = text.replace("\n", " ").strip()
+    parts = (re.split(rf"(?<=[{ends}])\s", text)[0] for ends in (".;:", ".;"))
+    first = next((part for part in parts if len(part.split()) > 2 or not part.endswith(":")), text).rstrip(".;:")
+    return first[:first.rindex(" (")] if first.count("(") > first.count(")") else first
 
 
 # ---- man ------------------------------------------------------------------------------------------------------------

@@ -97,6 +97,7 @@ json store_row(const StoreHealth& health, const Config& config) {
           {"commits", health.commits},
           {"commit_us_last", health.commit_us_last},
           {"commit_us_max", health.commit_us_max},
+          {"slow_commits", health.slow_commits},
           {"oldest_reader_ms", health.oldest_reader_ms},
           {"damaged_records", health.damaged_records}};
 }

@@ -127,6 +127,7 @@ class Server {
   std::unordered_set<std::uint64_t> greeted_;
   std::uint64_t turns_ = 0;
   TimeMs admission_checked_{};
+  std::uint64_t slow_commits_told_ = 0;
   std::uint64_t bytes_since_check_ = 0;
   Admission admission_;
   Rates rates_;

@@ -49,6 +49,14 @@ void Server::check_admission() {
   }
   admission_ = admission;
   engine_->set_admission(admission_);
+  if (health.slow_commits > slow_commits_told_) {
+    slow_commits_told_ = health.slow_commits;
+    log::warning(
+        "the disk of the data directory is slow, and all answers wait for it: commits that took {} ms or "
+        "longer "
+        "since the start: {}, the longest {} ms",
+        kSlowCommit.ms, health.slow_commits, health.commit_us_max / 1000);
+  }
   if (const auto jump = clock_->take_jump()) {
     log::warning(
         "the wall clock jumped by {} ms; leases and delays are not affected, dates given with --at are",

@@ -70,6 +70,7 @@ Result<BatchNo> LmdbStore::submit(std::span<const Change> changes, const Mark& m
     ++health_.commits;
     health_.commit_us_last = static_cast<std::uint64_t>(now_us - begun_us);
     health_.commit_us_max = std::max(health_.commit_us_max, health_.commit_us_last);
+    if (now_us - begun_us >= kSlowCommit.ms * 1000) ++health_.slow_commits;
     if (now_us / 1000 - readers_checked_ms_ > kReaderCheckMs) {
       readers_checked_ms_ = now_us / 1000;
       env_->check_readers();

@@ -120,6 +120,9 @@ struct FinishedJob {
   change::AddFinished summary;
 };
 
+// Every answer waits for its commit: from here on the disk is what is wrong.
+inline constexpr DurationMs kSlowCommit{1'000};
+
 struct StoreHealth {
   std::uint64_t map_bytes = 0;   // what the store may grow to
   std::uint64_t used_bytes = 0;  // pages in use
@@ -128,6 +131,7 @@ struct StoreHealth {
   std::uint64_t disk_free_bytes = 0;
   std::uint64_t commits = 0;
   std::uint64_t commit_us_last = 0, commit_us_max = 0;
+  std::uint64_t slow_commits = 0;  // of kSlowCommit and longer
   std::uint64_t oldest_reader_ms = 0;
   std::uint64_t damaged_records = 0;  // seen since the start
 };

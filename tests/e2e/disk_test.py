@@ -16,17 +16,37 @@ def tracing_works():
         ["strace", "-qq", "-e", "trace=none", "true"], capture_output=True, check=False).returncode == 0
 
 
+def start_traced_broker(space, inject):
+    """A broker whose syncs go wrong as strace's `inject` says. The first ones make the store."""
+    # LeakSanitizer cannot work under a tracer.
+    environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
+    broker = space.start("broker", "strace", "-f", "-qq", "-o", space.directory / "trace", "-e", "trace=fdatasync",
+                         "-e", f"inject=fdatasync:{inject}", program("JOBQ_BROKER"), "--data",
+                         space.directory / "data", "--listen", space.endpoint, env=environment)
+    wait_until(lambda: space.jobq("--timeout", "2s", "ping").returncode == 0, "the broker answers")
+    return broker
+
+
 class Disk(unittest.TestCase):
+    @unittest.skipUnless(tracing_works(), "no strace, or not allowed to trace")
+    def test_a_slow_sync_is_told(self):
+        with Workspace() as space:
+            broker = start_traced_broker(space, "delay_enter=1200000:when=12")
+
+            def told():
+                self.assertEqual(space.jobq("--timeout", "10s", "enqueue", "q", "--body", "x").returncode, 0)
+                return "the disk of the data directory is slow" in broker.output()
+
+            wait_until(told, "the slow commit is in the log")
+            store = space.jobq_json("stats")["store"]
+            self.assertGreaterEqual(store["slow_commits"], 1)
+            self.assertGreaterEqual(store["commit_us_max"], 1_200_000)
+
     @unittest.skipUnless(tracing_works(), "no strace, or not allowed to trace")
     def test_a_failed_sync_ends_the_broker_and_nothing_confirmed_is_lost(self):
         with Workspace() as space:
-            # LeakSanitizer cannot work under a tracer.
-            environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
-            # The first syncs make the store; some later one fails, and from then on all of them.
-            broker = space.start("broker", "strace", "-f", "-qq", "-o", space.directory / "trace", "-e", "trace=fdatasync",
-                                 "-e", "inject=fdatasync:error=EIO:when=12+", program("JOBQ_BROKER"), "--data",
-                                 space.directory / "data", "--listen", space.endpoint, env=environment)
-            wait_until(lambda: space.jobq("--timeout", "2s", "ping").returncode == 0, "the broker answers")
+            # Some later one fails, and from then on all of them.
+            broker = start_traced_broker(space, "error=EIO:when=12+")
             confirmed = []
             while broker.running():
                 done = space.jobq("--timeout", "2s", "enqueue", "q", "--body", len(confirmed))
