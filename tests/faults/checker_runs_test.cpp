@@ -28,6 +28,15 @@ TEST_CASE(
   CHECK(left(purge, "expired") == "I1");
   CHECK(left(purge, "acked") == "I1");
   CHECK(violated(kConfirmed + purge + "50 broker left ok job=j1 state=purged\n", "j1 ready hash=a") == "I1");
+  // Its enqueue was never answered; the broker's line says where it was.
+  CHECK(violated(kMade + purge + "50 broker left ok job=j1 state=purged\n", "") == "");
+  CHECK(violated(kMade + "20 c purge invoke seq=1 queue=r\n50 broker left ok job=j1 state=purged\n", "") ==
+        "I1");
+  const std::string unanswered = "0 p enqueue invoke seq=1 queue=q hash=a expires_ms=30\n";
+  const std::string expired =
+      "5 broker made ok job=j1 queue=q prio=5 state=ready\n50 broker left ok job=j1 state=expired\n";
+  CHECK(violated(unanswered + expired, "") == "");
+  CHECK(violated(kAsked + expired, "") == "I1");
 }
 
 TEST_CASE("I9: the broker grants by priority, then by enqueue order, among what is ready") {

@@ -78,13 +78,13 @@ void check_exits(const Stories& stories, const std::vector<Event>& history, Verd
         return enqueue->possible() && !enqueue->ok() && enqueue->invoke->expires_ms > 0;
       });
   std::map<std::string, const Event*> left;
-  std::set<std::string> made;
+  std::map<std::string, std::string> made;  // its queue
   for (const Event& event : history) {
-    if (is_brokers(event, "made")) made.insert(event.job);
+    if (is_brokers(event, "made")) made.emplace(event.job, event.queue);
     if (is_brokers(event, "left") && !left.emplace(event.job, &event).second)
       verdict->violations.push_back({"I1", event.job, "left twice"});
   }
-  for (const std::string& id : made) {
+  for (const auto& [id, queue] : made) {
     const JobStory& story = stories.jobs.at(id);
     const auto exit = left.find(id);
     if (exit == left.end()) {
@@ -101,8 +101,7 @@ void check_exits(const Stories& stories, const std::vector<Event>& history, Verd
                                              [](const Operation* cancel) { return cancel->possible(); })) ||
         (state == "expired" &&
          (story.enqueue != nullptr ? story.enqueue->invoke->expires_ms > 0 : expiry_unanswered)) ||
-        (state == "purged" && story.enqueue != nullptr &&
-         stories.purges.contains(story.enqueue->invoke->queue));
+        (state == "purged" && stories.purges.contains(queue));
     if (!asked_for)
       verdict->violations.push_back({"I1", id, fmt::format("{}, and nobody had asked for that", state)});
   }
