@@ -70,6 +70,22 @@ TEST_CASE("I9: the broker grants by priority, then by enqueue order, among what 
   CHECK(granted(5, 5, back + "scheduled\n20 broker ready ok job=j1 state=ready\n" + again) == "I9");
 }
 
+TEST_CASE("I4: a delivery that was on its way for longer than its lease may come after the ack of the next") {
+  const auto late = [](int sent) {
+    return violated(kConfirmed + "20 broker granted ok job=j1 token=1\n" +
+                        fmt::format("{} broker said ok job=j1 token=1 state=delivered\n", sent) +
+                        "1020 broker returned ok job=j1 state=ready\n1020 broker granted ok job=j1 token=2\n"
+                        "1020 broker said ok job=j1 token=2 state=delivered\n"
+                        "1021 v deliver ok job=j1 token=2 attempt=1 queue=q hash=a lease_ms=1000\n"
+                        "1022 v ack invoke seq=1 job=j1 token=2\n1023 broker left ok job=j1 state=acked\n"
+                        "1024 v ack ok seq=1 job=j1\n"
+                        "1500 w deliver ok job=j1 token=1 attempt=1 queue=q hash=a lease_ms=1000\n",
+                    "");
+  };
+  CHECK(late(20) == "");
+  CHECK(late(900) == "I4 I5");
+}
+
 TEST_CASE("I15: nothing is said before what it rests on is durable") {
   const std::string created = "4 broker said ok job=j1 state=created\n", stored = "j1 ready hash=a";
   CHECK(violated(kMade + "6 broker said ok job=j1 state=created\n10 p enqueue ok seq=1 job=j1\n", stored) ==

@@ -243,6 +243,14 @@ TEST_CASE("I14: a group is made in whole or not at all") {
   CHECK(violated(asked + "9 p enqueue ok seq=1 job=j1\n9 p enqueue fail seq=2\n", "j1 ready hash=a") ==
         "I14");
   CHECK(violated(asked + "9 p enqueue fail seq=1\n9 p enqueue fail seq=2\n", "") == "");
+  // Cancelled or purged before anybody saw its body.
+  const std::string cancelled = "20 c cancel invoke seq=1 job=j2\n21 c cancel ok seq=1 job=j2 state=gone\n";
+  CHECK(violated(asked + "5 broker made ok job=j2 queue=q prio=5 state=ready\n" + cancelled +
+                     "20 broker left ok job=j2 state=cancelled\n",
+                 "j1 ready hash=a") == "");
+  CHECK(violated(asked + "20 c purge invoke seq=1 queue=q\n21 c purge ok seq=1\n", "j1 ready hash=a") == "");
+  CHECK(violated(asked + "20 c purge invoke seq=1 queue=r\n21 c purge ok seq=1\n", "j1 ready hash=a") ==
+        "I14");
 }
 
 TEST_CASE("I16: what was confirmed can be looked up") {

@@ -108,6 +108,8 @@ Stories sort_by_job(const std::vector<Event>& history, const std::map<std::strin
     if (event.op == "made") stories.jobs[event.job];
     if (event.op == "deliver") stories.jobs[event.job].deliveries.push_back(&event);
     if (event.op == "revoked") stories.jobs[event.job].revoked.push_back(&event);
+    if (event.proc == "broker" && event.op == "said" && event.state == "delivered")
+      stories.jobs[event.job].sent_at.emplace(event.token, event.t);
     if (event.op == "crash") stories.crashes.push_back(&event);
     if (event.op == "lost" || event.op == "frozen") stories.losses[event.proc].push_back(&event);
     if (event.op == "stats" && event.type == EventType::ok) stories.counts.push_back(&event);

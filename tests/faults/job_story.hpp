@@ -34,6 +34,7 @@ struct JobStory {
   std::vector<const Operation*> settles;  // ack, nack, release, reject, snooze
   std::vector<const Operation*> extends, cancels, redrives, gets;
   std::vector<const Event*> revoked;
+  std::map<std::uint32_t, std::int64_t> sent_at;  // by token, where the broker's lines are there
   const DumpedJob* stored = nullptr;
 
   [[nodiscard]] bool settled_by(const std::string& op, bool surely) const;

@@ -36,10 +36,13 @@ bool may_be_over(const Stories& stories, const JobStory& story, const Event& del
   return until >= deadline - options.lease_slack_ms;
 }
 
-// Written down by a process that had just been thawed: it may have reached it before, and been taken up before the
-// process could know how late it was.
-bool read_late(const Stories& stories, const Event& delivery) {
+// On its way for longer than its lease, or written down by a process that had just been thawed: it was taken up before
+// the process could know how late it was.
+bool came_late(const Stories& stories, const JobStory& story, const Event& delivery) {
   constexpr std::int64_t kAwakeMs = 1'000;
+  if (const auto sent = story.sent_at.find(delivery.token);
+      sent != story.sent_at.end() && delivery.lease_ms > 0 && delivery.t >= sent->second + delivery.lease_ms)
+    return true;
   const auto losses = stories.losses.find(delivery.proc);
   return losses != stories.losses.end() &&
          std::any_of(losses->second.begin(), losses->second.end(), [&](const Event* loss) {
@@ -67,7 +70,7 @@ void check_ack_is_final(const Stories& stories, Verdict* verdict) {
                                                    ack->invoke->token, story.stored->state)});
       for (const Event* delivery : story.deliveries)
         if (delivery->token > ack->invoke->token ||
-            (delivery->t > ack->answered_at() && !read_late(stories, *delivery)))
+            (delivery->t > ack->answered_at() && !came_late(stories, story, *delivery)))
           verdict->violations.push_back({"I4", id,
                                          fmt::format("acked under token {}, and delivered again under {}",
                                                      ack->invoke->token, delivery->token)});
@@ -86,7 +89,7 @@ void check_one_lease(const Stories& stories, const CheckerOptions& options, Verd
         verdict->violations.push_back({"I5", id,
                                        fmt::format("token {} was delivered twice, to {} and {}", after.token,
                                                    before.proc, after.proc)});
-      } else if (read_late(stories, before)) {
+      } else if (came_late(stories, story, before)) {
         continue;
       } else if (after.t + options.crossing_slack_ms < before.t) {
         verdict->violations.push_back(
