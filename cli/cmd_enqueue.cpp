@@ -28,7 +28,7 @@ struct Options {
   EnqueueArgs args;
   std::optional<std::string> body;
   std::string body_file;
-  bool lines = false;
+  bool lines = false, jobs = false;
 };
 
 // All of a file, bounded: one byte over the largest body is enough to know. Sets *exit_code when it fails.
@@ -135,9 +135,14 @@ int enqueue_one(const Globals& globals, const Options& options, const EnqueuePla
 }
 
 int enqueue(const Globals& globals, const Options& options) {
-  const int sources = (options.body ? 1 : 0) + (options.body_file.empty() ? 0 : 1) + (options.lines ? 1 : 0);
+  const int sources = (options.body ? 1 : 0) + (options.body_file.empty() ? 0 : 1) + (options.lines ? 1 : 0) +
+                      (options.jobs ? 1 : 0);
   if (sources > 1) {
-    complain("--body, --body-file and --lines each say where bodies come from; give one of them");
+    complain("--body, --body-file, --lines and --jobs each say where bodies come from; give one of them");
+    return kExitUsage;
+  }
+  if (options.jobs && !options.args.key.empty()) {
+    complain("--key with --jobs would make one job of all lines; a line's \"unique_key\" is its own");
     return kExitUsage;
   }
   if (options.lines && !options.args.key.empty()) {
@@ -151,8 +156,9 @@ int enqueue(const Globals& globals, const Options& options) {
     return kExitUsage;
   }
   if (!plan->notice.empty()) complain(plan->notice);
-  if (!options.lines) return enqueue_one(globals, options, *plan);
-  return enqueue_lines(globals, options.args.queue, plan->options, STDIN_FILENO);
+  if (!options.lines && !options.jobs) return enqueue_one(globals, options, *plan);
+  return enqueue_lines(globals, options.args.queue, plan->options,
+                       options.jobs ? LineForm::job : LineForm::body, STDIN_FILENO);
 }
 
 }  // namespace
@@ -181,11 +187,14 @@ void add_enqueue(CLI::App* app, Context* context) {
   sub->add_option("--body", options->body, "The body, as it stands");
   sub->add_option("--body-file", options->body_file, "A file that holds the body; - for standard input");
   sub->add_flag("--lines", options->lines, "A job of every line of standard input");
+  sub->add_flag("--jobs", options->jobs,
+                "A job of every line as `jobq dead export` writes it: its body, type, headers, ...");
   set_examples(sub,
                "  jobq enqueue receipts --body '{\"order\": 42}' --key receipt:42\n"
                "  jobq enqueue reports --at '2026-11-23 06:00' --body-file report.json\n"
                "  pg_dump --schema-only shop | jobq enqueue archive --type schema\n"
                "  seq 1000 | jobq enqueue numbers --lines > ids\n"
+               "  jobq enqueue receipts --jobs < dead-receipts.jsonl\n"
                "\n"
                "Without --body, --body-file and --lines the body is standard input. --lines prints an id for "
                "each line, in\n"

@@ -1,8 +1,9 @@
-// jobq queue ls|show|set|pause|resume|purge
+// jobq queue ls|show|set|pause|resume|purge|rm
 #include <fmt/format.h>
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct QueueOptions {
   std::string queue;
   std::vector<std::string> settings;
   bool yes = false;
+  bool with_jobs = false;
 };
 
 std::string render_settings(const Json& settings) {
@@ -113,8 +115,8 @@ int purge(const Globals& globals, const QueueOptions& options) {
   const auto ready = int_at(queue, "ready"), scheduled = int_at(queue, "scheduled");
   if (!options.yes) {
     const std::string what = fmt::format(
-        "this would remove {} ready and {} scheduled jobs of '{}' for good (leased and dead ones stay)",
-        group_digits(ready), group_digits(scheduled), options.queue);
+        "this would remove {} ready and {} of '{}' for good (leased and dead ones stay)", group_digits(ready),
+        count_of(scheduled, "scheduled job", "scheduled jobs"), options.queue);
     complain(what + "; add --yes to do it");
     return kExitRefused;
   }
@@ -124,11 +126,58 @@ int purge(const Globals& globals, const QueueOptions& options) {
   return end.ok() ? print_task(globals, *end) : link.fail(end.status(), options.queue);
 }
 
+// Runs a purge to its end; the exit code when it did not get there.
+std::optional<int> purge_all(BrokerLink* link, const Globals& globals, const char* verb,
+                             const std::string& queue) {
+  const Result<Json> begun = link->ask(verb, {{"queue", queue}});
+  if (!begun.ok()) return link->fail(begun.status(), queue);
+  const Result<Json> end = watch_task(link, *begun);
+  if (!end.ok()) return link->fail(end.status(), queue);
+  if (interrupted()) return print_task(globals, *end);
+  return std::nullopt;
+}
+
+int remove(const Globals& globals, const QueueOptions& options) {
+  catch_interrupts();
+  BrokerLink link(globals);
+  const Result<Json> before = link.ask("queue.show", {{"queue", options.queue}});
+  if (!before.ok()) return link.fail(before.status(), options.queue);
+  const Json& queue = object_at(*before, "queue");
+  const auto waiting = int_at(queue, "ready") + int_at(queue, "scheduled"), dead = int_at(queue, "dead");
+  if (!options.yes) {
+    complain(fmt::format(
+        "this would remove the queue '{}', its settings and its counters for good{}; add --yes to do it",
+        options.queue,
+        waiting + dead == 0 ? ""
+        : options.with_jobs
+            ? fmt::format(", with {} and {}", count_of(waiting, "waiting job", "waiting jobs"),
+                          count_of(dead, "dead job", "dead jobs"))
+            : fmt::format("; it has {} and {}, which have to go first (--with-jobs)",
+                          count_of(waiting, "waiting job", "waiting jobs"),
+                          count_of(dead, "dead job", "dead jobs"))));
+    return kExitRefused;
+  }
+  if (options.with_jobs && waiting > 0) {
+    if (const auto code = purge_all(&link, globals, "queue.purge", options.queue)) return *code;
+  }
+  if (options.with_jobs && dead > 0) {
+    if (const auto code = purge_all(&link, globals, "dead.purge", options.queue)) return *code;
+  }
+  const Result<Json> removed = link.ask("queue.rm", {{"queue", options.queue}});
+  if (!removed.ok()) return link.fail(removed.status(), options.queue);
+  if (globals.json) {
+    print_json(*removed);
+  } else {
+    fmt::print("the queue '{}' is removed\n", options.queue);
+  }
+  return kExitOk;
+}
+
 }  // namespace
 
 void add_queue(CLI::App* app, Context* context) {
   auto options = std::make_shared<QueueOptions>();
-  CLI::App* queue = app->add_subcommand("queue", "Queues: list, settings, pause, purge");
+  CLI::App* queue = app->add_subcommand("queue", "Queues: list, settings, pause, purge, remove");
   queue->require_subcommand(1);
   set_examples(queue,
                "  jobq queue ls\n"
@@ -170,6 +219,14 @@ void add_queue(CLI::App* app, Context* context) {
                             "  jobq queue purge receipts --yes    removes it",
                             true, purge);
   purge_app->add_flag("--yes", options->yes, "Do it; without it only says what would be removed");
+  CLI::App* rm_app =
+      add("rm", "Remove a queue that is empty and that nobody serves, with its settings and counters",
+          "  jobq queue rm old-receipts --yes\n"
+          "  jobq queue rm old-receipts --with-jobs --yes    its waiting and dead jobs too\n"
+          "A job or a worker for the same name makes a new queue, with default settings.",
+          true, remove);
+  rm_app->add_flag("--with-jobs", options->with_jobs, "Purge its waiting and dead jobs first");
+  rm_app->add_flag("--yes", options->yes, "Do it; without it only says what would be removed");
 }
 
 }  // namespace jobq::cli

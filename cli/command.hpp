@@ -25,11 +25,15 @@ void add_dead(CLI::App* app, Context* context);
 void add_queue(CLI::App* app, Context* context);
 void add_worker(CLI::App* app, Context* context);
 void add_task(CLI::App* app, Context* context);
+void add_events(CLI::App* app, Context* context);
 void add_check(CLI::App* app, Context* context);
 void add_backup(CLI::App* app, Context* context);
 void add_restore(CLI::App* app, Context* context);
 void add_compact(CLI::App* app, Context* context);
 void add_top(CLI::App* app, Context* context);
+
+// For options that count something: what is wrong with the text, empty when it is a whole number from 1 on.
+std::string check_count(const std::string& text);
 
 // Help of a sub-command: examples under the options.
 void set_examples(CLI::App* app, const std::string& examples);

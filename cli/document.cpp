@@ -110,9 +110,11 @@ void print_json(const Json& document) {
   std::fputs((to_json_text(document, stdout_is_terminal()) + "\n").c_str(), stdout);
 }
 
+namespace {
+constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+}
+
 std::string base64(std::string_view bytes) {
-  static constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string text;
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     std::uint32_t triple = 0;
@@ -124,6 +126,26 @@ std::string base64(std::string_view bytes) {
     }
   }
   return text;
+}
+
+std::optional<std::string> from_base64(std::string_view text) {
+  if (text.size() % 4 != 0) return std::nullopt;
+  std::string bytes;
+  for (std::size_t at = 0; at < text.size(); at += 4) {
+    std::uint32_t triple = 0;
+    std::size_t padding = 0;
+    for (std::size_t k = 0; k < 4; ++k) {
+      const char c = text[at + k];
+      const std::size_t value = kAlphabet.find(c);
+      const bool may_pad = c == '=' && at + 4 == text.size() && k >= 2;
+      if (value == std::string_view::npos && !may_pad) return std::nullopt;
+      if (value != std::string_view::npos && padding > 0) return std::nullopt;
+      padding += may_pad ? 1U : 0U;
+      triple = triple << 6 | static_cast<std::uint32_t>(may_pad ? 0 : value);
+    }
+    for (std::size_t k = 0; k < 3 - padding; ++k) bytes += static_cast<char>(triple >> (16 - 8 * k) & 0xFF);
+  }
+  return bytes;
 }
 
 }  // namespace jobq::cli

@@ -38,5 +38,7 @@ std::string to_json_text(const Json& document, bool indented);
 void print_json(const Json& document);
 
 std::string base64(std::string_view bytes);
+// nullopt when it is none.
+std::optional<std::string> from_base64(std::string_view text);
 
 }  // namespace jobq::cli

@@ -22,6 +22,7 @@
 #include "cli/duration.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/job_line.hpp"
 #include "cli/line_reader.hpp"
 #include "cli/table.hpp"
 #include "cli/terminal.hpp"
@@ -37,6 +38,8 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t kWindowLines = 20'000;
 constexpr std::size_t kWindowBytes = std::size_t{48} << 20;
+// A job of the largest size, its body as base64 or with every character escaped.
+constexpr std::size_t kJobLineBytes = 2 * limits::kBodyBytesMax + 65'536;
 constexpr std::size_t kReadBytes = std::size_t{256} << 10;
 constexpr milliseconds kBackoffMin{50}, kBackoffMax{2'000};
 constexpr milliseconds kAfterInterrupt{5'000};  // how long open lines are still waited for
@@ -79,12 +82,13 @@ struct OpenLine {
 
 class LineSender {
  public:
-  LineSender(const Globals& globals, std::string queue, EnqueueOptions options)
+  LineSender(const Globals& globals, std::string queue, EnqueueOptions options, LineForm form)
       : json_(globals.json),
+        form_(form),
         queue_(std::move(queue)),
         options_(std::move(options)),
         link_(globals, kLinesTimeout),
-        reader_(limits::kBodyBytesMax) {}
+        reader_(form == LineForm::body ? limits::kBodyBytesMax : kJobLineBytes) {}
 
   int run(int fd);
 
@@ -106,6 +110,7 @@ class LineSender {
   [[nodiscard]] bool window_open() const { return open_.size() < kWindowLines && open_bytes_ < kWindowBytes; }
 
   bool json_;
+  LineForm form_;
   std::string queue_;
   EnqueueOptions options_;
   BrokerLink link_;
@@ -197,9 +202,19 @@ void LineSender::fill_window() {
 void LineSender::submit(std::uint64_t number, OpenLine* line) {
   const auto left = std::chrono::ceil<milliseconds>(line->deadline - Clock::now());
   options_.timeout = std::max(left, milliseconds{1});
-  link_.client()->enqueue_async(
-      queue_, Bytes{line->text}, options_,
-      [number, mailbox = mailbox_](EnqueueResult result) { mailbox->put(number, std::move(result)); });
+  const auto done = [number, mailbox = mailbox_](EnqueueResult result) {
+    mailbox->put(number, std::move(result));
+  };
+  if (form_ == LineForm::body) {
+    link_.client()->enqueue_async(queue_, Bytes{line->text}, options_, done);
+    return;
+  }
+  const Result<JobLine> job = parse_job_line(line->text, options_);
+  if (!job.ok()) {  // Says nothing about the other lines.
+    line->result = EnqueueResult{Outcome::refused, job.status()};
+    return;
+  }
+  link_.client()->enqueue_async(queue_, Bytes{job->body}, job->options, done);
 }
 
 void LineSender::take_results() {
@@ -309,9 +324,9 @@ int LineSender::finish() {
   progress_.clear();
   const std::uint64_t open = open_.size();
   const auto seconds = std::chrono::duration_cast<milliseconds>(Clock::now() - started_);
-  std::string text = fmt::format("{} lines are jobs in '{}' now ({})",
-                                 group_digits(static_cast<std::int64_t>(created_ + duplicates_)), queue_,
-                                 format_duration(seconds.count()));
+  const auto jobs = static_cast<std::int64_t>(created_ + duplicates_);
+  std::string text = fmt::format("{} in '{}' now ({})", count_of(jobs, "line is a job", "lines are jobs"),
+                                 queue_, format_duration(seconds.count()));
   if (duplicates_ > 0)
     text +=
         fmt::format("; {} of them were there already", group_digits(static_cast<std::int64_t>(duplicates_)));
@@ -335,14 +350,15 @@ int LineSender::finish() {
 
 }  // namespace
 
-int enqueue_lines(const Globals& globals, const std::string& queue, const EnqueueOptions& options, int fd) {
+int enqueue_lines(const Globals& globals, const std::string& queue, const EnqueueOptions& options,
+                  LineForm form, int fd) {
   catch_interrupts();
   // An outage later is waited for; but where no broker ever was, ten minutes of silence help nobody.
   BrokerLink probe(globals);
   const Result<Json> there = probe.ask("ping");
   if (there.code() == Code::unreachable || there.code() == Code::bad_endpoint)
     return probe.fail(there.status());
-  LineSender sender(globals, queue, options);
+  LineSender sender(globals, queue, options, form);
   return sender.run(fd);
 }
 

@@ -15,8 +15,12 @@
 
 namespace jobq::cli {
 
+// What a line is: the body itself, or a job as `jobq dead export` writes it (job_line.hpp).
+enum class LineForm { body, job };
+
 // Returns the exit code. fd: the stream. timeout: of each line, from its reading to its confirmation.
-int enqueue_lines(const Globals& globals, const std::string& queue, const EnqueueOptions& options, int fd);
+int enqueue_lines(const Globals& globals, const std::string& queue, const EnqueueOptions& options,
+                  LineForm form, int fd);
 
 inline constexpr DurationMs kLinesTimeout{10 * 60 * 1000};
 

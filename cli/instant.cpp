@@ -34,7 +34,8 @@ Status malformed(std::string_view text, std::string_view why) {
   return {
       Code::bad_argument,
       fmt::format("'{}' is not a time: {}; write it like 2026-11-23T14:30:00Z, 2026-11-23T14:30:00+01:00, or "
-                  "'2026-11-23 14:30' for local time (for a relative time use --delay 5m)",
+                  "'2026-11-23 14:30' for local time (for a relative time: --delay 5m, or --for 5m of `jobq "
+                  "job snooze`)",
                   text, why)};
 }
 

@@ -46,7 +46,11 @@ std::string state_line(const Json& job, TimeMs now) {
   }
   if (state == "scheduled")
     return fmt::format("scheduled, due {} ({})", ago(time_at(job, "run_at"), now), of);
-  if (state == "ready") return fmt::format("ready, waits for a free worker ({})", of);
+  if (state == "ready") {
+    const TimeMs since = time_at(job, "ready_since");
+    return fmt::format("ready{} ({})", since.is_set() ? " since " + format_duration(now.ms - since.ms) : "",
+                       of);
+  }
   return state;
 }
 
@@ -78,6 +82,34 @@ std::string fields_of(const Json& job, TimeMs now) {
   }
   std::string out;
   for (const auto& [name, value] : rows) out += fmt::format("  {:<11} {}\n", name, value);
+  return out;
+}
+
+// "since 14:30:00 (3m ago)", "until 14:40:00 (in 7m)": an instant of another day with its date.
+std::string instant_words(const char* word, TimeMs at, TimeMs now) {
+  if (!at.is_set()) return "";
+  const bool today = format_date(at) == format_date(now);
+  const std::string clock = today ? format_clock(at).substr(0, 8) : format_instant(at);
+  return fmt::format("{} {} ({})", word, clock, ago(at, now));
+}
+
+// A reason with its instants, cut to nothing: sentences are not cut.
+std::string reason_text(const Json& reason, TimeMs now) {
+  std::string text = text_at(reason, "text", "?");
+  for (const char* word : {"since", "until"}) {
+    const std::string instant = instant_words(word, time_at(reason, word), now);
+    if (!instant.empty()) text += ", " + instant;
+  }
+  return text;
+}
+
+std::string why_of(const Json& document, TimeMs now) {
+  std::string out;
+  for (const Json& reason : array_at(document, "why")) {
+    out += fmt::format("  {:<11} {}\n", out.empty() ? "why" : "", reason_text(reason, now));
+    if (const std::string remedy = text_at(reason, "remedy"); !remedy.empty())
+      out += fmt::format("  {:<11} -> {}\n", "", remedy);
+  }
   return out;
 }
 
@@ -120,15 +152,29 @@ std::vector<Event> events_of(const Json& document) {
   const Json& dead = object_at(job, "dead");
   if (!dead.empty())
     events.push_back({time_at(dead, "died_at"), fmt::format("dead: {}", text_at(dead, "reason", "?")), ""});
-  if (const std::string exit = text_at(job, "exit"); !exit.empty())
-    events.push_back({time_at(job, "finished_at"), exit, ""});
+  if (const std::string exit = text_at(job, "exit"); !exit.empty()) {
+    const std::string by = text_at(job, "finished_by");
+    events.push_back(
+        {time_at(job, "finished_at"), by.empty() ? exit : fmt::format("{} on {}", exit, by), ""});
+  }
+  // What is to come.
+  if (const TimeMs at = time_at(job, "run_at"); at.is_set()) events.push_back({at, "will be ready", ""});
+  if (const TimeMs at = time_at(job, "expires_at");
+      at.is_set() && dead.empty() && text_at(job, "exit").empty()) {
+    events.push_back({at, "expires, if it has not begun", ""});
+  }
   std::stable_sort(events.begin(), events.end(), [](const Event& a, const Event& b) { return a.at < b.at; });
   return events;
 }
 
-std::string timeline_of(const Json& document, std::size_t width) {
+std::string timeline_of(const Json& document, TimeMs now, std::size_t width) {
   std::string out, day;
+  bool ahead = false;
   for (const Event& event : events_of(document)) {
+    if (event.at > now && !ahead) {
+      ahead = true;
+      out += fmt::format("  {}\n", ink(Ink::dim, fmt::format("{}  now", format_clock(now))));
+    }
     if (const std::string date = format_date(event.at); date != day) {
       out += fmt::format("  {}\n", ink(Ink::dim, date));
       day = date;
@@ -201,9 +247,25 @@ std::string preview_body(const std::string& body, std::size_t bytes_max) {
 
 std::string render_job(const Json& document, TimeMs now, std::size_t width) {
   const Json& job = object_at(document, "job");
-  return fmt::format("{}  {}\n{}\n{}\n{}{}", ink(Ink::bold, text_at(job, "id")), state_line(job, now),
-                     fields_of(job, now), ink(Ink::bold, "what happened"), timeline_of(document, width),
-                     body_of(job));
+  const bool waits = text_at(job, "exit").empty() && raw_text_at(job, "state") != "gone";
+  return fmt::format("{}  {}\n{}{}\n{}\n{}{}", ink(Ink::bold, text_at(job, "id")), state_line(job, now),
+                     fields_of(job, now), waits ? why_of(document, now) : "", ink(Ink::bold, "what happened"),
+                     timeline_of(document, now, width), body_of(job));
+}
+
+std::string render_why(const Json& document, TimeMs now) {
+  const Json& job = object_at(document, "job");
+  const std::string type = text_at(job, "type");
+  std::string out =
+      fmt::format("{} is {}{}{}\n", ink(Ink::bold, text_at(job, "id", "?")), text_at(job, "state", "?"),
+                  text_at(job, "queue").empty() ? "" : fmt::format(" in '{}'", text_at(job, "queue")),
+                  type.empty() ? "" : fmt::format(" (type {})", type));
+  for (const Json& reason : array_at(document, "why")) {
+    out += fmt::format("  {}\n", reason_text(reason, now));
+    if (const std::string remedy = text_at(reason, "remedy"); !remedy.empty())
+      out += fmt::format("    -> {}\n", remedy);
+  }
+  return out;
 }
 
 }  // namespace jobq::cli

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -24,7 +26,8 @@ constexpr const char* kExamples =
     "  jobq stats                                      what is going on, problems first\n"
     "  jobq enqueue receipts --body '{\"order\": 42}'    one job\n"
     "  seq 1000 | jobq enqueue numbers --lines         a job of every line\n"
-    "  jobq dead show receipts                         why jobs died, grouped by error\n"
+    "  jobq job why j1a7                               why is it not running?\n"
+    "  jobq dead summary                               why jobs died, grouped by error\n"
     "\n"
     "Exit codes: 0 ok; 1 refused, no such thing, or problems found; 64 wrong usage; 66 input cannot be "
     "read;\n"
@@ -53,6 +56,7 @@ void declare(CLI::App* app, Context* context) {
   add_queue(app, context);
   add_worker(app, context);
   add_task(app, context);
+  add_events(app, context);
   add_ping(app, context);
   add_check(app, context);
   add_backup(app, context);
@@ -130,6 +134,13 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
+
+std::string check_count(const std::string& text) {
+  std::int64_t number = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (parsed.ec == std::errc{} && parsed.ptr == text.data() + text.size() && number > 0) return {};
+  return fmt::format("'{}' is not a whole number from 1 on", printable(text));
+}
 
 void set_examples(CLI::App* app, const std::string& examples) { app->footer("\nExamples:\n" + examples); }
 

@@ -21,8 +21,9 @@ std::string age_or_dash(const Json& object, const char* key) {
   return ms ? format_duration(*ms) : "-";
 }
 
-// The forecast is a number of seconds. Nil: it does not drain (more comes in than goes out), or nothing moves.
+// The forecast is a number of seconds; of a paused queue there is none. Nil: it does not drain (more comes in than goes out), or nothing moves.
 std::string drains_in(const Json& queue) {
+  if (bool_at(queue, "paused")) return "paused";
   if (int_at(queue, "ready") + int_at(queue, "leased") == 0) return "-";
   const auto seconds = maybe_int_at(queue, "drains_in_s");
   if (seconds) return format_duration(*seconds * 1000);
@@ -68,7 +69,7 @@ std::string store_line(const Json& store) {
 
 }  // namespace
 
-std::string render_problems(const Json& problems) {
+std::string render_problems(const Json& problems, std::size_t width) {
   if (problems.empty()) return ink(Ink::green, "no problems") + "\n";
   // Critical ones first, else in the broker's order.
   std::vector<const Json*> sorted;
@@ -79,10 +80,11 @@ std::string render_problems(const Json& problems) {
   for (const Json* problem : sorted) {
     const bool critical = raw_text_at(*problem, "severity") == "critical";
     const std::string queue = text_at(*problem, "queue");
-    out += fmt::format("  {}  {}{}\n", critical ? ink(Ink::red, "CRITICAL") : ink(Ink::yellow, "warning "),
-                       queue.empty() ? "" : queue + ": ", text_at(*problem, "text"));
+    const std::string text = (queue.empty() ? "" : queue + ": ") + text_at(*problem, "text");
+    out += fmt::format("  {}  {}\n", critical ? ink(Ink::red, "CRITICAL") : ink(Ink::yellow, "warning "),
+                       wrap(text, width > 40 ? width - 12 : 0, 12));
     if (const std::string remedy = text_at(*problem, "remedy"); !remedy.empty()) {
-      out += fmt::format("            -> {}\n", remedy);
+      out += fmt::format("            -> {}\n", wrap(remedy, width > 40 ? width - 15 : 0, 15));
     }
   }
   return out;
@@ -93,16 +95,15 @@ std::string render_queues(const Json& queues, std::size_t width) {
   Table table({{"QUEUE", Align::left},
                {"READY", Align::right},
                {"LEASED", Align::right},
-               {"SCHEDULED", Align::right},
+               {"SCHEDULED", Align::right, "SCHED"},
                {"DEAD", Align::right},
-               {"OLDEST READY", Align::right},
+               {"OLDEST READY", Align::right, "OLDEST"},
                {"IN/S", Align::right},
                {"OUT/S", Align::right},
-               {"FAILED", Align::right},
-               {"DRAINS IN", Align::right},
-               {"WORKERS", Align::right},
-               {"SLOTS", Align::right},
-               {"PAUSED", Align::left}});
+               {"FAILED", Align::right, "", 2},
+               {"DRAINS IN", Align::right, "DRAINS"},
+               {"WORKERS", Align::right, "WRKRS", 1},
+               {"SLOTS", Align::right, "", 3}});
   for (const Json& queue : queues) {
     const double failed = number_at(queue, "failed_total");
     table.add({text_at(queue, "name"), group_digits(int_at(queue, "ready")),
@@ -110,16 +111,18 @@ std::string render_queues(const Json& queues, std::size_t width) {
                group_digits(int_at(queue, "dead")), age_or_dash(queue, "oldest_ready_ms"),
                format_rate(number_at(queue, "enqueued_per_s")), format_rate(number_at(queue, "acked_per_s")),
                format_percent(failed, failed + number_at(queue, "acked_total")), drains_in(queue),
-               group_digits(int_at(queue, "workers")), group_digits(int_at(queue, "slots")),
-               bool_at(queue, "paused") ? "paused" : ""});
+               group_digits(int_at(queue, "workers")), group_digits(int_at(queue, "slots"))});
   }
   return table.render(width, bold_on());
 }
 
 std::string render_stats(const Json& document, std::size_t width) {
-  return fmt::format("{}\n{}\nbroker  {}\nstore   {}\n", render_problems(array_at(document, "problems")),
+  const std::size_t room = width > 40 ? width - 8 : 0;
+  return fmt::format("{}\n{}\nbroker  {}\nstore   {}\n",
+                     render_problems(array_at(document, "problems"), width),
                      render_queues(array_at(document, "queues"), width),
-                     broker_line(object_at(document, "broker")), store_line(object_at(document, "store")));
+                     wrap(broker_line(object_at(document, "broker")), room, 8),
+                     wrap(store_line(object_at(document, "store")), room, 8));
 }
 
 }  // namespace jobq::cli

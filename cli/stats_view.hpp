@@ -17,6 +17,6 @@ std::string render_stats(const Json& document, std::size_t width);
 std::string render_queues(const Json& queues, std::size_t width);
 
 // "2 problems" with their texts and remedies, or "no problems".
-std::string render_problems(const Json& problems);
+std::string render_problems(const Json& problems, std::size_t width = 0);
 
 }  // namespace jobq::cli

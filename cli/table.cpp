@@ -47,34 +47,62 @@ void Table::add(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
-std::string Table::render(std::size_t width, std::string_view emphasis) const {
-  std::vector<std::size_t> widths;
+// Short titles, then fewer columns.
+void Table::fit(std::size_t width, std::vector<std::string>* titles, std::vector<std::size_t>* widths,
+                std::vector<bool>* shown) const {
+  const auto measure = [&] {
+    std::size_t total = 0, count = 0;
+    for (std::size_t c = 0; c < columns_.size(); ++c) {
+      std::size_t widest = display_width((*titles)[c]);
+      for (const auto& row : rows_) widest = std::max(widest, display_width(row[c]));
+      (*widths)[c] = widest;
+      if (!(*shown)[c]) continue;
+      total += widest;
+      ++count;
+    }
+    return total + 2 * (count > 0 ? count - 1 : 0);
+  };
+  if (measure() <= width || width == 0) return;
   for (std::size_t c = 0; c < columns_.size(); ++c) {
-    std::size_t widest = display_width(columns_[c].title);
-    for (const auto& row : rows_) widest = std::max(widest, display_width(row[c]));
-    widths.push_back(widest);
+    if (!columns_[c].short_title.empty()) (*titles)[c] = columns_[c].short_title;
   }
+  while (measure() > width) {
+    std::size_t least = columns_.size();
+    for (std::size_t c = 0; c < columns_.size(); ++c) {
+      if (!(*shown)[c] || columns_[c].may_go == 0) continue;
+      if (least == columns_.size() || columns_[c].may_go > columns_[least].may_go) least = c;
+    }
+    if (least == columns_.size()) return;
+    (*shown)[least] = false;
+  }
+}
+
+std::string Table::render(std::size_t width, std::string_view emphasis) const {
+  std::vector<std::string> titles;
+  for (const Column& column : columns_) titles.push_back(column.title);
+  std::vector<std::size_t> widths(columns_.size());
+  std::vector<bool> shown(columns_.size(), true);
+  fit(width, &titles, &widths, &shown);
   std::size_t last = 0;  // What is left for the last column; 0: as much as it takes.
-  if (width > 0 && !widths.empty()) {
+  if (width > 0 && !widths.empty() && columns_.back().align == Align::left) {
     std::size_t before = 0;
-    for (std::size_t c = 0; c + 1 < widths.size(); ++c) before += widths[c] + 2;
+    for (std::size_t c = 0; c + 1 < widths.size(); ++c) before += shown[c] ? widths[c] + 2 : 0;
     last = std::max(kLastColumnMin, width > before ? width - before : 0);
     widths.back() = std::min(widths.back(), last);
   }
   const auto line = [&](const std::vector<std::string>& cells) {
     std::string text;
     for (std::size_t c = 0; c < cells.size(); ++c) {
+      if (!shown[c]) continue;
       const std::string cell = c + 1 == cells.size() ? cut(cells[c], last) : cells[c];
-      const std::size_t shown = display_width(cell);
-      const std::string padding(widths[c] > shown ? widths[c] - shown : 0, ' ');
+      const std::size_t wide = display_width(cell);
+      const std::string padding(widths[c] > wide ? widths[c] - wide : 0, ' ');
       if (c > 0) text += "  ";
       text += columns_[c].align == Align::right ? padding + cell : cell + padding;
     }
     text.erase(text.find_last_not_of(' ') + 1);
     return text;
   };
-  std::vector<std::string> titles;
-  for (const Column& column : columns_) titles.push_back(column.title);
   std::string out = emphasis.empty() ? line(titles) : fmt::format("{}{}{}", emphasis, line(titles), kReset);
   out += '\n';
   for (const auto& row : rows_) out += line(row) + '\n';
@@ -93,6 +121,27 @@ std::string cut(std::string_view text, std::size_t width) {
     if ((static_cast<unsigned char>(text[end]) & 0xC0) != 0x80 && shown++ == width - 1) break;
   }
   return std::string{text.substr(0, end)} + "…";
+}
+
+std::string wrap(std::string_view text, std::size_t width, std::size_t indent) {
+  if (width == 0) return std::string{text};
+  std::string out;
+  std::size_t column = 0;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    const std::size_t wide = display_width(word);
+    if (column > 0 && column + 1 + wide > width) {
+      out += '\n' + std::string(indent, ' ');
+      column = 0;
+    } else if (column > 0) {
+      out += ' ';
+      ++column;
+    }
+    out += word;
+    column += wide;
+  }
+  return out;
 }
 
 bool is_utf8(std::string_view text) {
@@ -130,6 +179,10 @@ std::string group_digits(std::int64_t number) {
   const std::size_t first = digits.front() == '-' ? 1 : 0;
   for (std::size_t at = digits.size(); at > first + 3; at -= 3) digits.insert(at - 3, 1, ',');
   return digits;
+}
+
+std::string count_of(std::int64_t number, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", group_digits(number), number == 1 ? one : many);
 }
 
 std::string format_bytes(std::int64_t bytes) {

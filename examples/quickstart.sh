@@ -186,8 +186,8 @@ say "After: jobq stats"
 "$jobq" stats
 
 # ---- the dead letters of the warehouse, as one would at three in the morning --------------------------
-say "The warehouse has dead jobs. How many different problems is that? jobq dead show stock"
-"$jobq" dead show stock
+say "The warehouse has dead jobs. How many different problems is that? jobq dead summary stock"
+"$jobq" dead summary stock
 say "One article is missing in its list: put it there, count what a redrive would take, redrive"
 echo SPOON >>"$dir/warehouse/articles"
 "$jobq" dead redrive stock --error SPOON --dry-run

@@ -16,6 +16,7 @@ void Link::connected(TimeMs now) {
   state_ = State::greeting;
   hello_deadline_ = now + kHelloTimeout;
   protocol::Hello hello;
+  hello.features = protocol::kFeatures;
   hello.client = identity_.client;
   hello.host = identity_.host;
   hello.pid = identity_.pid;

@@ -75,7 +75,7 @@ struct Return {
   std::optional<AttemptRecord> attempt;
 };
 
-// scheduled -> scheduled at another time: old_due says where the timer was.
+// scheduled -> scheduled at another time: old_due says where the timer was. old_due zero: ready -> scheduled.
 struct Reschedule {
   JobMeta meta;
   TimeMs old_due;
@@ -150,9 +150,27 @@ struct ForgetProducer {
   ProducerId producer{};
 };
 
+// A task over many jobs that goes on after a restart: what it was asked, and how far it is. Written in the batch of what
+// it did.
+struct PutTask {
+  std::uint64_t task = 0;
+  TaskKind kind = TaskKind::redrive;
+  QueueNo queue = 0;
+  DeadFilter filter;
+  std::uint64_t limit = 0;
+  std::uint32_t rate_per_s = 0;
+  TimeMs started_at{};
+  JobId cut{};
+  JobId after{};
+  std::uint64_t to_scan = 0, scanned = 0, moved = 0, skipped_expired = 0;
+};
+struct RemoveTask {  // it has ended
+  std::uint64_t task = 0;
+};
+
 using Change = std::variant<Enqueue, Lease, Finish, Return, PutCounters, PutLane, PutProducer, Due, Die,
                             Redrive, Reschedule, MoveLease, ReleaseUnique, AddFinished, TrimFinished,
-                            PutQueue, PutType, RemoveQueue, ForgetProducer>;
+                            PutQueue, PutType, RemoveQueue, ForgetProducer, PutTask, RemoveTask>;
 
 }  // namespace jobq::change
 

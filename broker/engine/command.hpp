@@ -42,16 +42,27 @@ struct SetQueue {
   std::vector<std::pair<std::string, std::int64_t>> settings;
   bool create = true;
 };
+// The queue goes, with its settings and counters. Refused while it has jobs or workers.
+struct RemoveQueue {
+  std::string_view queue;
+};
 struct CancelJob {
   JobId job;
 };
-// The filters of tasks over dead jobs. All that are set must match.
-struct DeadFilter {
-  JobId job{};  // this one
-  std::string type;
-  bool has_type = false;
-  std::string error_contains;
-  std::int64_t min_age_ms = 0;  // dead at least this long
+// A scheduled or dead job becomes ready now.
+struct RetryJob {
+  JobId job;
+};
+// A ready or scheduled job becomes ready later: after `delay`, or at `run_at` by the wall clock when that is set.
+struct SnoozeJob {
+  JobId job;
+  DurationMs delay{};
+  TimeMs run_at{};
+};
+// The worker gets no more jobs; with `tell` it is asked to finish what it has and leave.
+struct DrainWorker {
+  SessionNo session;
+  bool tell = false;
 };
 // Begins a task; the reply is a TaskReply, then Admin "task" asks how it goes.
 struct RedriveDead {
@@ -69,6 +80,9 @@ struct PurgeQueue {  // ready and scheduled jobs enqueued before now
   std::string_view queue;
 };
 struct ShowTask {
+  std::uint64_t task = 0;
+};
+struct CancelTask {  // what it did stays done
   std::uint64_t task = 0;
 };
 
@@ -99,9 +113,10 @@ struct JobRead {
 using CommandBody =
     std::variant<protocol::Hello, protocol::Register, protocol::Enqueue, protocol::Outcomes,
                  protocol::Heartbeat, protocol::Goodbye, command::PeerLost, command::SendFailed,
-                 command::Damaged, command::SetQueue, command::CancelJob, command::RedriveDead,
-                 command::PurgeDead, command::PurgeQueue, command::ShowTask, command::LaneRead,
-                 command::TimersRead, command::DeadRead, command::JobRead>;
+                 command::Damaged, command::SetQueue, command::RemoveQueue, command::CancelJob,
+                 command::RetryJob, command::SnoozeJob, command::DrainWorker, command::RedriveDead,
+                 command::PurgeDead, command::PurgeQueue, command::ShowTask, command::CancelTask,
+                 command::LaneRead, command::TimersRead, command::DeadRead, command::JobRead>;
 
 struct Command {
   PeerId peer;

@@ -79,17 +79,8 @@ void Engine::State::lose_silent_sessions() {
 
 void Engine::State::fire(const TimerEntry& timer) {
   switch (timer.key.kind) {
-    case TimerKind::due: {
-      JobMeta meta = timer.meta;
-      leave_scheduled(meta);
-      out->changes.emplace_back(change::Due{meta});
-      touched_jobs.push_back(meta.id);
-      meta.progress.ready_since = now.engine;
-      meta.due = {};
-      meta.due_clock = Clock::engine;
-      enter_ready(meta, {}, {});
-      return;
-    }
+    case TimerKind::due:
+      return become_due(timer.meta);
     case TimerKind::expiry:
       // A running attempt finishes. For the others the store is asked how things stand.
       if (leases.find(timer.key.job) == nullptr) out->reads.emplace_back(ReadJob{timer.key.job});

@@ -61,6 +61,8 @@ Engine::State::State(const EngineLimits& engine_limits, const Recovered& recover
   }
   engine_timers.expect_more();
   wall_timers.expect_more();
+  next_task = recovered.next_task;
+  resume_tasks(recovered.tasks);
 }
 
 void Engine::State::begin(const Now& reading, Output* output) {
@@ -167,9 +169,26 @@ bool Engine::State::apply(const Command& command, const Facts& facts) {
       return true;
     }
     bool operator()(const command::SetQueue& set) const { return state.set_queue(command, set), true; }
+    bool operator()(const command::RemoveQueue& request) const {
+      return state.remove_queue(command, request);
+    }
+    [[nodiscard]] bool facts_hold(JobId job) const {
+      return state.leases.find(job) != nullptr || !state.touched(job);
+    }
     bool operator()(const command::CancelJob& request) const {
-      if (state.leases.find(request.job) == nullptr && state.touched(request.job)) return false;
-      return state.cancel(command, request, facts), true;
+      return facts_hold(request.job) && (state.cancel(command, request, facts), true);
+    }
+    bool operator()(const command::RetryJob& request) const {
+      return facts_hold(request.job) && (state.retry(command, request, facts), true);
+    }
+    bool operator()(const command::SnoozeJob& request) const {
+      return facts_hold(request.job) && (state.snooze(command, request, facts), true);
+    }
+    bool operator()(const command::DrainWorker& request) const {
+      return state.drain_worker(command, request), true;
+    }
+    bool operator()(const command::CancelTask& request) const {
+      return state.cancel_task(command, request), true;
     }
     bool operator()(const command::RedriveDead& request) const {
       return state.redrive_dead(command, request), true;
@@ -185,19 +204,16 @@ bool Engine::State::apply(const Command& command, const Facts& facts) {
     }
     bool operator()(const command::LaneRead& read) const {
       if (read.task == 0) return state.lane_read(read), true;
-      const auto task = state.tasks.find(read.task);
-      if (task != state.tasks.end()) state.task_lane_page(&task->second, read.page);
+      if (Task* task = state.running_task(read.task)) state.task_lane_page(task, read.page);
       return true;
     }
     bool operator()(const command::TimersRead& read) const {
       if (read.task == 0) return state.timers_read(read), true;
-      const auto task = state.tasks.find(read.task);
-      if (task != state.tasks.end()) state.task_timer_page(&task->second, read.page);
+      if (Task* task = state.running_task(read.task)) state.task_timer_page(task, read.page);
       return true;
     }
     bool operator()(const command::DeadRead& read) const {
-      const auto task = state.tasks.find(read.task);
-      if (task != state.tasks.end()) state.task_dead_page(&task->second, read.page);
+      if (Task* task = state.running_task(read.task)) state.task_dead_page(task, read.page);
       return true;
     }
     bool operator()(const command::JobRead& read) const { return state.job_read(read), true; }
@@ -267,16 +283,17 @@ void Engine::start(const Now& now, Output* out) {
     const std::int64_t grace_ms = state.queues.find(leased->meta.lane.queue)->settings.session_grace_ms;
     state.leases.move(leased, now.engine + DurationMs{grace_ms}, -1 - grace_ms);
   }
+  for (auto& [number, task] : state.tasks) task.rate_from = now.engine;
   state.refill_lanes();
   state.fire_timers();
   state.end_turn();
 }
 
 void Engine::lookups(const Command& command, Lookups* lookups) const {
-  if (const auto* cancel = std::get_if<command::CancelJob>(&command.body)) {
-    lookups->jobs.push_back(cancel->job);
-    return;
-  }
+  const auto ask = [lookups](JobId job) { lookups->jobs.push_back(job); };
+  if (const auto* cancel = std::get_if<command::CancelJob>(&command.body)) return ask(cancel->job);
+  if (const auto* retry = std::get_if<command::RetryJob>(&command.body)) return ask(retry->job);
+  if (const auto* snooze = std::get_if<command::SnoozeJob>(&command.body)) return ask(snooze->job);
   if (const auto* worker = std::get_if<protocol::Register>(&command.body)) {
     for (const protocol::Outcome& outcome : worker->outcomes) lookups->jobs.push_back(outcome.lease.job);
     for (const protocol::LeaseRef& ref : worker->held) lookups->jobs.push_back(ref.job);

@@ -72,6 +72,8 @@ struct SessionView {
   std::uint32_t credit = 0;
   std::uint32_t busy = 0;
   std::int64_t silent_ms = 0;
+  PeerId peer{};                                                   // REQUIRES connected
+  bool draining = false;                                           // an operator wants it to leave
   std::vector<std::pair<std::string_view, std::uint32_t>> queues;  // with weights
   std::vector<std::string_view> types;
 };
@@ -82,6 +84,23 @@ struct LeaseView {
   std::string_view worker;
   TimeMs granted_at, lease_until;
   bool cancel_requested = false;
+  bool lost = false;  // its worker is away: lease_until is how long it may take to come back
+  Lane lane;
+  std::uint32_t attempt = 1;
+};
+
+// What stands between a ready job and a worker.
+struct WaitView {
+  bool paused = false;
+  std::uint32_t workers = 0;   // connected ones that serve its queue
+  std::uint32_t serving = 0;   // of them, those that take its type
+  std::uint32_t draining = 0;  // of those, how many take nothing any more
+  std::uint64_t slots = 0;     // of those that serve it: how many jobs they may hold, over all their queues
+  std::uint64_t busy = 0;      // and how many they hold
+  std::uint32_t with_room = 0;
+  bool given_back = false;  // the only ones with room have given it back a moment ago
+  std::uint64_t ahead = 0;  // ready jobs that go before it to those workers
+  bool ahead_more = false;  // at least so many: its place in a long backlog is not known exactly
 };
 
 struct FinishedView {
@@ -131,6 +150,11 @@ class Engine {
   [[nodiscard]] std::string_view type_name(TypeNo type) const;
   [[nodiscard]] std::vector<SessionView> sessions(const Now& now) const;
   [[nodiscard]] std::optional<LeaseView> lease(JobId job) const;
+  // What a session holds, by id; at most `limit`.
+  [[nodiscard]] std::vector<std::pair<JobId, LeaseView>> held_by(SessionNo session, std::size_t limit) const;
+  // REQUIRES: meta is that of a job that is waiting.
+  [[nodiscard]] WaitView waiting(const JobMeta& meta, const Now& now) const;
+  [[nodiscard]] std::vector<TaskReply> tasks() const;  // by number
   [[nodiscard]] std::optional<FinishedView> finished(JobId job) const;
   // Peers that the server should tell that the broker stops.
   [[nodiscard]] std::vector<PeerId> session_peers() const;

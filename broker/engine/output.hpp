@@ -26,29 +26,48 @@ struct DeliverPlan {
 };
 
 // The answer to an administrative command.
-enum class TaskState : std::uint8_t { running = 0, done = 1 };
+enum class TaskState : std::uint8_t { running = 0, done = 1, cancelled = 2 };
 struct TaskReply {
   std::uint64_t task = 0;
-  const char* kind = "";  // "redrive", "dead.purge", "queue.purge"
+  const char* kind = "";  // "redrive", "dead.purge", "queue.purge", "dead.retention"
+  QueueNo queue = 0;
   TaskState state = TaskState::running;
+  std::uint64_t to_scan = 0;  // how many there were to look at when it began
   std::uint64_t scanned = 0;  // looked at
   std::uint64_t moved = 0;    // redriven or removed; with dry_run: would be
   std::uint64_t skipped_expired = 0;
+  std::uint64_t limit = 0;       // 0: all
+  std::uint32_t rate_per_s = 0;  // 0: as fast as it goes
   bool dry_run = false;
+  TimeMs started_at{};
+  TimeMs ended_at{};  // zero: it runs
 };
-struct CancelReply {
-  JobState state = JobState::gone;  // leased: the worker is asked to stop, the job is not cancelled yet
+// What an operator's verb made of one job. After a cancel, leased: the worker is asked to stop, the job is not
+// cancelled yet.
+struct JobReply {
+  JobId job;
+  JobState was = JobState::gone;
+  JobState state = JobState::gone;
+  TimeMs run_at{};  // scheduled: when it becomes ready
+};
+struct DrainReply {
+  SessionNo session;
+  bool told = false;  // false: its library knows nothing of being asked; it gets no more jobs all the same
+  std::uint32_t busy = 0;
+};
+struct RemoveQueueReply {
+  std::string queue;
 };
 struct SetQueueReply {
   QueueNo queue = 0;
   bool created = false;
 };
-using AdminAnswer = std::variant<TaskReply, CancelReply, SetQueueReply>;
+using AdminAnswer = std::variant<TaskReply, JobReply, SetQueueReply, RemoveQueueReply, DrainReply>;
 
 using MessageBody =
     std::variant<protocol::Registered, protocol::Enqueued, protocol::OutcomesReply, protocol::HeartbeatReply,
                  protocol::GoodbyeReply, protocol::Error, protocol::Bye, protocol::Revoked,
-                 protocol::CancelRequested, DeliverPlan, AdminAnswer>;
+                 protocol::CancelRequested, protocol::DrainRequested, DeliverPlan, AdminAnswer>;
 
 struct Message {
   PeerId to;

@@ -28,6 +28,15 @@ Queue* QueueTable::insert(QueueNo number, std::string name) {
   return queue;
 }
 
+void QueueTable::erase(QueueNo number) {
+  const auto found = queues_.find(number);
+  JOBQ_CHECK(found != queues_.end(), "queue {}", number);
+  if (named_last_ == &found->second) named_last_ = nullptr;
+  numbered_[number] = nullptr;
+  by_name_.erase(found->second.name);
+  queues_.erase(found);
+}
+
 LaneState* QueueTable::find_lane(const Lane& lane) {
   Queue* queue = find(lane.queue);
   if (queue == nullptr) return nullptr;

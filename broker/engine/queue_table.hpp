@@ -1,6 +1,6 @@
 // The queues: settings, counters, and per type and priority the window on what is ready.
 //
-// Iteration is by number or by name, never by address. Pointers hold for the life of the table. Not
+// Iteration is by number or by name, never by address. Pointers hold until erase(). Not
 // thread-safe.
 #pragma once
 
@@ -74,6 +74,7 @@ class QueueTable {
   [[nodiscard]] const Queue* find(std::string_view name) const;
   // REQUIRES: neither the number nor the name is taken.
   Queue* insert(QueueNo number, std::string name);
+  void erase(QueueNo number);
   [[nodiscard]] std::size_t size() const { return queues_.size(); }
 
   // Makes the lane if need be.

@@ -37,8 +37,10 @@ struct Session {
   std::uint32_t credit_jobs = 0;
   std::uint64_t credit_bytes = 0;
   std::uint64_t held_bytes = 0;
-  std::vector<JobId> held;     // in no order that matters
-  std::set<JobId> cancelling;  // held ones whose cancellation was asked for
+  std::vector<JobId> held;      // in no order that matters
+  std::set<JobId> cancelling;   // held ones whose cancellation was asked for
+  bool draining = false;        // an operator wants it to leave: its credit stays 0
+  bool asked_to_leave = false;  // ... and it understands being asked
   TimeMs heard_at{};
   std::list<SessionNo>::iterator by_silence{};
 

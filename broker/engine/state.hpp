@@ -25,24 +25,28 @@ namespace jobq {
 
 // A piece of work over many jobs, done page by page between the other commands.
 struct Task {
-  enum class Kind : std::uint8_t { redrive, purge_dead, purge_queue, drop_dead };
+  using Kind = TaskKind;
   std::uint64_t number = 0;
   Kind kind = Kind::redrive;
   QueueNo queue = 0;
-  command::DeadFilter filter;
+  DeadFilter filter;
   std::uint64_t limit = 0;
   std::uint32_t rate_per_s = 0;
   bool dry_run = false;
-  TimeMs started_at{};
+  TimeMs started_at{}, ended_at{};
   JobId cut{};  // only jobs below it: what comes in later is none of its business
   TaskState state = TaskState::running;
   bool read_asked = false;
+  bool stored = false;  // goes on after a restart
+  // What the rate is counted from: a broker that was down does not make up for it in a rush.
+  TimeMs rate_from{};
+  std::uint64_t moved_before = 0;
   // Where it stands.
   JobId after{};
   std::vector<Lane> lanes;  // purge_queue: still to do, the first one now
   std::vector<Clock> clocks;
   TimerKey timer_after{};
-  std::uint64_t scanned = 0, moved = 0, skipped_expired = 0;
+  std::uint64_t to_scan = 0, scanned = 0, moved = 0, skipped_expired = 0;
 };
 
 struct Engine::State {
@@ -115,6 +119,9 @@ struct Engine::State {
   void drop_lease(Leased* leased);
   void finish_leased(Leased* leased, Exit exit);
   void finish_waiting(const JobMeta& meta, JobState from, Exit exit);
+  void become_due(const JobMeta& meta);
+  void reschedule(const JobMeta& meta, JobState from, TimeMs due, Clock clock);
+  void redrive(const JobMeta& meta);
   enum class Offer : std::uint8_t { to_anyone, to_others_first };  // for a second
   void give_back(Leased* leased, Offer offer = Offer::to_anyone);  // ready again, counts nothing
   [[nodiscard]] TimeMs hold_key(const JobMeta& meta);
@@ -153,6 +160,7 @@ struct Engine::State {
   void outcomes(const Command& command, const protocol::Outcomes& request);
   void heartbeat(const Command& command, const protocol::Heartbeat& request);
   void goodbye(const Command& command);
+  void set_credit(Session* session, std::optional<std::uint32_t> credit_jobs) const;
   void peer_lost(PeerId peer);
   void send_failed(PeerId peer, const command::SendFailed& failed);
   void lose(Session* session);
@@ -189,19 +197,34 @@ struct Engine::State {
   void purge_dead(const Command& command, const command::PurgeDead& request);
   void purge_queue(const Command& command, const command::PurgeQueue& request);
   void show_task(const Command& command, const command::ShowTask& request);
+  void cancel_task(const Command& command, const command::CancelTask& request);
+  void resume_tasks(const std::vector<change::PutTask>& stored);
+  void list_lanes(Task* task) const;
+  void end_task(Task* task, TaskState state);
+  void keep_task(Task* task);
+  [[nodiscard]] std::uint64_t allowed_by_rate(const Task& task) const;
+  [[nodiscard]] Task* running_task(std::uint64_t number);
   void run_tasks();
   void ask_for_page(Task* task);
   void task_dead_page(Task* task, const DeadPage& page);
   void task_lane_page(Task* task, const LanePage& page);
   void task_timer_page(Task* task, const TimerPage& page);
   [[nodiscard]] bool matches(const Task& task, const DeadJob& job) const;
-  void redrive(const DeadJob& job);
   [[nodiscard]] TaskReply task_reply(const Task& task) const;
   void check_retention();
+
+  // operate.cpp
   void cancel(const Command& command, const command::CancelJob& request, const Facts& facts);
+  void retry(const Command& command, const command::RetryJob& request, const Facts& facts);
+  void snooze(const Command& command, const command::SnoozeJob& request, const Facts& facts);
+  [[nodiscard]] bool remove_queue(const Command& command, const command::RemoveQueue& request);
+  void drain_worker(const Command& command, const command::DrainWorker& request);
+  void ask_to_leave(const Session& session);
+  void refuse_unknown_job(const Command& command, JobId job);
 
   // views.cpp
   [[nodiscard]] QueueView view(const Queue& queue, const Now& reading) const;
+  [[nodiscard]] LeaseView view(const Leased& leased) const;
 };
 
 }  // namespace jobq

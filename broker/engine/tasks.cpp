@@ -1,5 +1,4 @@
-// Work over many jobs, page by page between the other commands: redrive, purge, retention; and the cancelling
-// of one.
+// Work over many jobs, page by page between the other commands: redrive, purge, retention.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,25 +14,24 @@ constexpr std::size_t kTasksKept = 1'000;  // finished ones, for those who ask h
 constexpr std::size_t kTasksRunning = 100;
 constexpr DurationMs kRetentionEvery{60'000};
 
-const char* kind_name(Task::Kind kind) {
-  switch (kind) {
-    case Task::Kind::redrive:
-      return "redrive";
-    case Task::Kind::purge_dead:
-      return "dead.purge";
-    case Task::Kind::purge_queue:
-      return "queue.purge";
-    case Task::Kind::drop_dead:
-      return "dead.retention";
-  }
-  return "?";
-}
-
 }  // namespace
 
 TaskReply Engine::State::task_reply(const Task& task) const {
-  return {task.number, kind_name(task.kind), task.state,  task.scanned,
-          task.moved,  task.skipped_expired, task.dry_run};
+  TaskReply reply;
+  reply.task = task.number;
+  reply.kind = to_string(task.kind);
+  reply.queue = task.queue;
+  reply.state = task.state;
+  reply.to_scan = std::max(task.to_scan, task.scanned);
+  reply.scanned = task.scanned;
+  reply.moved = task.moved;
+  reply.skipped_expired = task.skipped_expired;
+  reply.limit = task.limit;
+  reply.rate_per_s = task.rate_per_s;
+  reply.dry_run = task.dry_run;
+  reply.started_at = task.started_at;
+  reply.ended_at = task.ended_at;
+  return reply;
 }
 
 void Engine::State::start_task(const Command& command, Task task) {
@@ -44,14 +42,91 @@ void Engine::State::start_task(const Command& command, Task task) {
                   1'000);
   }
   task.number = next_task++;
-  task.started_at = now.engine;
+  task.started_at = task.rate_from = now.engine;
   task.cut = mark.next_job;
+  task.to_scan = task.filter.job.is_set() ? 1 : task.to_scan;
   if (task.filter.job.is_set()) task.after = JobId{task.filter.job.value - 1};
+  // A dry run changes nothing, and a retention begins anew by itself: nobody misses them after a restart.
+  task.stored = !task.dry_run && task.kind != Task::Kind::drop_dead;
   const std::uint64_t number = task.number;
   const auto place = tasks.emplace(number, std::move(task)).first;
-  while (tasks.size() > kTasksKept && tasks.begin()->second.state == TaskState::done)
+  keep_task(&place->second);
+  while (tasks.size() > kTasksKept && tasks.begin()->second.state != TaskState::running)
     tasks.erase(tasks.begin());
   if (command.peer.value != 0) reply(command, AdminAnswer{task_reply(place->second)});
+}
+
+// What is stored of it goes with the changes of this turn, so that its counts are exact after a restart.
+void Engine::State::keep_task(Task* task) {
+  if (!task->stored) return;
+  change::PutTask put;
+  put.task = task->number;
+  put.kind = task->kind;
+  put.queue = task->queue;
+  put.filter = task->filter;
+  put.limit = task->limit;
+  put.rate_per_s = task->rate_per_s;
+  put.started_at = task->started_at;
+  put.cut = task->cut;
+  put.after = task->after;
+  put.to_scan = task->to_scan;
+  put.scanned = task->scanned;
+  put.moved = task->moved;
+  put.skipped_expired = task->skipped_expired;
+  out->changes.emplace_back(std::move(put));
+}
+
+void Engine::State::end_task(Task* task, TaskState state) {
+  task->state = state;
+  task->ended_at = now.engine;
+  if (task->stored) out->changes.emplace_back(change::RemoveTask{task->number});
+  task->stored = false;
+}
+
+// A purge of a queue begins again with the first lane: what is left of it is all there is to find.
+void Engine::State::list_lanes(Task* task) const {
+  const Queue* queue = queues.find(task->queue);
+  if (queue == nullptr) return;
+  for (const auto& [type, stream] : queue->streams) {
+    for (const auto& lane : stream.lanes) {
+      if (lane != nullptr && lane->ready > 0) task->lanes.push_back(lane->lane);
+    }
+  }
+  if (queue->counters.scheduled > 0) task->clocks = {Clock::engine, Clock::wall};
+}
+
+// After a restart. What its tasks did is done, so looking at a job again does no harm.
+void Engine::State::resume_tasks(const std::vector<change::PutTask>& stored) {
+  for (const change::PutTask& put : stored) {
+    Task task;
+    task.number = put.task;
+    task.kind = put.kind;
+    task.queue = put.queue;
+    task.filter = put.filter;
+    task.limit = put.limit;
+    task.rate_per_s = put.rate_per_s;
+    task.started_at = put.started_at;
+    task.moved_before = put.moved;
+    task.cut = put.cut;
+    task.stored = true;
+    task.to_scan = put.to_scan;
+    task.scanned = put.scanned;
+    task.moved = put.moved;
+    task.skipped_expired = put.skipped_expired;
+    if (task.kind == Task::Kind::purge_queue) {
+      list_lanes(&task);
+    } else {
+      task.after = put.after;
+    }
+    next_task = std::max(next_task, task.number + 1);
+    tasks.emplace(task.number, std::move(task));
+  }
+}
+
+Task* Engine::State::running_task(std::uint64_t number) {
+  const auto task = tasks.find(number);
+  if (task == tasks.end() || task->second.state != TaskState::running) return nullptr;
+  return &task->second;
 }
 
 void Engine::State::redrive_dead(const Command& command, const command::RedriveDead& request) {
@@ -65,6 +140,7 @@ void Engine::State::redrive_dead(const Command& command, const command::RedriveD
   task.limit = request.limit;
   task.rate_per_s = request.rate_per_s;
   task.dry_run = request.dry_run;
+  task.to_scan = queue->counters.dead;
   start_task(command, std::move(task));
 }
 
@@ -76,6 +152,7 @@ void Engine::State::purge_dead(const Command& command, const command::PurgeDead&
   task.kind = Task::Kind::purge_dead;
   task.queue = queue->number;
   task.filter = request.filter;
+  task.to_scan = queue->counters.dead;
   start_task(command, std::move(task));
 }
 
@@ -86,27 +163,42 @@ void Engine::State::purge_queue(const Command& command, const command::PurgeQueu
   Task task;
   task.kind = Task::Kind::purge_queue;
   task.queue = queue->number;
-  for (const auto& [type, stream] : queue->streams) {
-    for (const auto& lane : stream.lanes) {
-      if (lane != nullptr && lane->ready > 0) task.lanes.push_back(lane->lane);
-    }
-  }
-  if (queue->counters.scheduled > 0) task.clocks = {Clock::engine, Clock::wall};
+  task.to_scan = queue->counters.ready + queue->counters.scheduled;
+  list_lanes(&task);
   start_task(command, std::move(task));
 }
 
 void Engine::State::show_task(const Command& command, const command::ShowTask& request) {
   const auto task = tasks.find(request.task);
   if (task == tasks.end()) {
-    return refuse(command, Code::bad_argument, "no such task: tasks are forgotten when the broker restarts");
+    return refuse(
+        command, Code::bad_argument,
+        "no such task: it never was, or it ended before the broker's last start; `jobq task ls` lists "
+        "those that are known");
   }
   reply(command, AdminAnswer{task_reply(task->second)});
+}
+
+void Engine::State::cancel_task(const Command& command, const command::CancelTask& request) {
+  if (Task* task = running_task(request.task)) end_task(task, TaskState::cancelled);
+  show_task(command, {request.task});
+}
+
+// How many jobs it may move now.
+std::uint64_t Engine::State::allowed_by_rate(const Task& task) const {
+  if (task.rate_per_s == 0) return ~std::uint64_t{0};
+  const auto elapsed_ms = static_cast<std::uint64_t>((now.engine - task.rate_from).ms);
+  const std::uint64_t by_now = task.moved_before + elapsed_ms * task.rate_per_s / 1'000 + 1;
+  return by_now - std::min(by_now, task.moved);
 }
 
 void Engine::State::ask_for_page(Task* task) {
   task->read_asked = true;
   if (task->kind != Task::Kind::purge_queue) {
-    out->reads.emplace_back(ReadDead{task->queue, task->number, task->after, kPageJobs});
+    // Without a filter every job counts: no more is read than may be moved.
+    const std::uint64_t wanted = task->filter.any() ? kPageJobs : allowed_by_rate(*task);
+    const auto limit = static_cast<std::uint32_t>(std::min<std::uint64_t>(kPageJobs, wanted));
+    out->reads.emplace_back(ReadDead{task->queue, task->number, task->after, limit});
   } else if (!task->lanes.empty()) {
     out->reads.emplace_back(ReadLane{task->lanes.front(), task->number, task->after, kPageJobs});
   } else if (!task->clocks.empty()) {
@@ -114,24 +206,25 @@ void Engine::State::ask_for_page(Task* task) {
     out->reads.emplace_back(ReadTimers{task->clocks.front(), task->number, task->timer_after, kPageJobs});
   } else {
     task->read_asked = false;
-    task->state = TaskState::done;
+    end_task(task, TaskState::done);
   }
 }
 
 void Engine::State::run_tasks() {
   for (auto& [number, task] : tasks) {
     if (task.state != TaskState::running || task.read_asked) continue;
-    if (task.rate_per_s != 0) {
-      const auto elapsed_ms = static_cast<std::uint64_t>((now.engine - task.started_at).ms);
-      if (task.moved >= elapsed_ms * task.rate_per_s / 1'000 + 1) continue;  // Its time has not come.
-    }
+    if (allowed_by_rate(task) == 0) continue;  // Its time has not come.
     ask_for_page(&task);
     if (task.state == TaskState::running) work_left = true;
   }
+  // A retention that has ended was nobody's question.
+  std::erase_if(tasks, [](const auto& entry) {
+    return entry.second.kind == Task::Kind::drop_dead && entry.second.state != TaskState::running;
+  });
 }
 
 bool Engine::State::matches(const Task& task, const DeadJob& job) const {
-  const command::DeadFilter& filter = task.filter;
+  const DeadFilter& filter = task.filter;
   if (filter.job.is_set() && job.meta.id != filter.job) return false;
   if (filter.has_type && types[job.meta.lane.type] != filter.type) return false;
   if (!filter.error_contains.empty() && job.last_error.find(filter.error_contains) == std::string::npos)
@@ -140,42 +233,21 @@ bool Engine::State::matches(const Task& task, const DeadJob& job) const {
   return true;
 }
 
-// Counters zeroed, lease_no and history kept.
-void Engine::State::redrive(const DeadJob& job) {
-  JobMeta meta = job.meta;
-  Queue* queue = queues.find(meta.lane.queue);
-  meta.progress.failures = 0;
-  meta.progress.crashes = 0;
-  meta.progress.snoozes = 0;
-  ++meta.progress.redrives;
-  meta.progress.ready_since = now.engine;
-  meta.has_progress = true;
-  meta.due = {};
-  JOBQ_CHECK(queue->counters.dead > 0);
-  --queue->counters.dead;
-  ++queue->counters.redriven_total;
-  queue->counters.bytes += meta.bytes;
-  touch(queue);
-  touched_jobs.push_back(meta.id);
-  out->changes.emplace_back(change::Redrive{meta});
-  enter_ready(meta, {}, {});
-}
-
 void Engine::State::task_dead_page(Task* task, const DeadPage& page) {
   task->read_asked = false;
-  std::uint64_t allowed = ~std::uint64_t{0};
-  if (task->rate_per_s != 0) {
-    const auto elapsed_ms = static_cast<std::uint64_t>((now.engine - task->started_at).ms);
-    allowed = elapsed_ms * task->rate_per_s / 1'000 + 1 -
-              std::min(task->moved, elapsed_ms * task->rate_per_s / 1'000 + 1);
-  }
+  std::uint64_t allowed = allowed_by_rate(*task);
+  const std::uint64_t moved = task->moved;
+  bool over = page.end;
   for (const DeadJob& job : page.jobs) {
     const bool beyond = task->filter.job.is_set() && job.meta.id > task->filter.job;
     if (beyond || (task->limit != 0 && task->moved >= task->limit)) {
-      task->state = TaskState::done;
-      return;
+      over = true;
+      break;
     }
-    if (allowed == 0) return;  // The rest of the page is read again when its time has come.
+    if (allowed == 0) {  // The rest of the page is read again when its time has come.
+      over = false;
+      break;
+    }
     task->after = job.meta.id;
     ++task->scanned;
     if (job.died_at > task->started_at || touched(job.meta.id) || !matches(*task, job)) continue;
@@ -188,17 +260,22 @@ void Engine::State::task_dead_page(Task* task, const DeadPage& page) {
     --allowed;
     if (task->dry_run) continue;
     if (task->kind == Task::Kind::redrive) {
-      redrive(job);
+      redrive(job.meta);
     } else {
       finish_waiting(job.meta, JobState::dead,
                      task->kind == Task::Kind::purge_dead ? Exit::purged : Exit::dropped);
     }
   }
-  if (page.end) task->state = TaskState::done;
+  if (over) {
+    end_task(task, TaskState::done);
+  } else if (task->moved != moved) {
+    keep_task(task);
+  }
 }
 
 void Engine::State::task_lane_page(Task* task, const LanePage& page) {
   task->read_asked = false;
+  const std::uint64_t moved = task->moved;
   for (const JobMeta& meta : page.jobs) {
     if (meta.id >= task->cut) break;
     ++task->scanned;
@@ -211,10 +288,12 @@ void Engine::State::task_lane_page(Task* task, const LanePage& page) {
     task->lanes.erase(task->lanes.begin());
     task->after = {};
   }
+  if (task->moved != moved) keep_task(task);
 }
 
 void Engine::State::task_timer_page(Task* task, const TimerPage& page) {
   task->read_asked = false;
+  const std::uint64_t moved = task->moved;
   for (const TimerEntry& timer : page.timers) {
     task->timer_after = timer.key;
     if (timer.key.kind != TimerKind::due || timer.meta.lane.queue != task->queue) continue;
@@ -227,6 +306,7 @@ void Engine::State::task_timer_page(Task* task, const TimerPage& page) {
     task->clocks.erase(task->clocks.begin());
     task->timer_after = {};
   }
+  if (task->moved != moved) keep_task(task);
 }
 
 // Dead jobs of queues that asked for it are dropped, counted, when they are old enough.
@@ -242,28 +322,6 @@ void Engine::State::check_retention() {
     task.filter.min_age_ms = queue.settings.dead_retention_ms;
     start_task(Command{}, std::move(task));
   }
-}
-
-void Engine::State::cancel(const Command& command, const command::CancelJob& request, const Facts& facts) {
-  if (Leased* leased = leases.find(request.job); leased != nullptr) {
-    if (!leased->cancel_requested) {
-      leased->cancel_requested = true;
-      Session* session = sessions.find(leased->session);
-      session->cancelling.insert(request.job);
-      if (session->connected) {
-        out->messages.push_back(
-            {session->peer, 0, protocol::CancelRequested{{{request.job, leased->lease_no}}}});
-      }
-    }
-    return reply(command, AdminAnswer{CancelReply{JobState::leased}});
-  }
-  const JobFact& fact = facts.jobs.front();
-  if (!fact.known) {
-    const bool left = unknown_lease({request.job, 0}) != protocol::ClaimResult::stale;
-    return refuse(command, left ? Code::gone : Code::no_such_job, {});
-  }
-  finish_waiting(fact.meta, fact.state, Exit::cancelled);
-  reply(command, AdminAnswer{CancelReply{JobState::gone}});
 }
 
 }  // namespace jobq

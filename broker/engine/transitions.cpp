@@ -198,6 +198,56 @@ void Engine::State::finish_waiting(const JobMeta& meta, JobState from, Exit exit
   out->changes.emplace_back(change::Finish{meta, from, exit, hold_key(meta)});
 }
 
+// scheduled -> ready, because its time has come. REQUIRES: its timer is in no window any more, or due.
+void Engine::State::become_due(const JobMeta& scheduled) {
+  JobMeta meta = scheduled;
+  leave_scheduled(meta);
+  out->changes.emplace_back(change::Due{meta});
+  touched_jobs.push_back(meta.id);
+  meta.progress.ready_since = now.engine;
+  meta.due = {};
+  meta.due_clock = Clock::engine;
+  enter_ready(meta, {}, {});
+}
+
+// scheduled or ready -> scheduled, at another time.
+void Engine::State::reschedule(const JobMeta& waiting, JobState from, TimeMs due, Clock clock) {
+  JobMeta meta = waiting;
+  const TimeMs old_due = from == JobState::scheduled ? meta.due : TimeMs{};
+  const Clock old_clock = meta.due_clock;
+  if (from == JobState::scheduled) leave_scheduled(meta);
+  if (from == JobState::ready) leave_ready(meta);
+  meta.due = due;
+  meta.due_clock = clock;
+  // Nobody counts what it waits until then as waiting for a worker.
+  meta.progress.ready_since = clock == Clock::engine ? due : now.engine + (due - now.wall);
+  meta.has_progress = true;
+  touched_jobs.push_back(meta.id);
+  enter_scheduled(meta);
+  out->changes.emplace_back(change::Reschedule{meta, old_due, old_clock});
+}
+
+// dead -> ready: counters zeroed, lease_no and history kept.
+void Engine::State::redrive(const JobMeta& dead) {
+  JobMeta meta = dead;
+  Queue* queue = queues.find(meta.lane.queue);
+  meta.progress.failures = 0;
+  meta.progress.crashes = 0;
+  meta.progress.snoozes = 0;
+  ++meta.progress.redrives;
+  meta.progress.ready_since = now.engine;
+  meta.has_progress = true;
+  meta.due = {};
+  JOBQ_CHECK(queue->counters.dead > 0);
+  --queue->counters.dead;
+  ++queue->counters.redriven_total;
+  queue->counters.bytes += meta.bytes;
+  touch(queue);
+  touched_jobs.push_back(meta.id);
+  out->changes.emplace_back(change::Redrive{meta});
+  enter_ready(meta, {}, {});
+}
+
 AttemptRecord Engine::State::attempt(Leased* leased, AttemptOutcome outcome, std::string_view error) {
   AttemptRecord record;
   record.number = ++leased->meta.progress.attempts_recorded;

@@ -48,6 +48,20 @@ const char* to_string(DeadReason reason) {
   return "?";
 }
 
+const char* to_string(TaskKind kind) {
+  switch (kind) {
+    case TaskKind::redrive:
+      return "redrive";
+    case TaskKind::purge_dead:
+      return "dead.purge";
+    case TaskKind::purge_queue:
+      return "queue.purge";
+    case TaskKind::drop_dead:
+      return "dead.retention";
+  }
+  return "?";
+}
+
 const char* to_string(JobState state) {
   switch (state) {
     case JobState::scheduled:

@@ -152,9 +152,31 @@ enum class DeadReason : std::uint8_t {
   damaged = 3,   // its stored record does not check
 };
 
+// A piece of work over many jobs. DO NOT RENUMBER: stored.
+enum class TaskKind : std::uint8_t {
+  redrive = 0,
+  purge_dead = 1,
+  purge_queue = 2,
+  drop_dead = 3,  // by dead_retention
+};
+
+// Which dead jobs a task is about. All that are set must match.
+struct DeadFilter {
+  JobId job{};  // this one
+  std::string type;
+  bool has_type = false;
+  std::string error_contains;
+  std::int64_t min_age_ms = 0;  // dead at least this long
+  [[nodiscard]] bool any() const {
+    return job.is_set() || has_type || !error_contains.empty() || min_age_ms > 0;
+  }
+  bool operator==(const DeadFilter&) const = default;
+};
+
 const char* to_string(Exit exit);
 const char* to_string(AttemptOutcome outcome);
 const char* to_string(DeadReason reason);
+const char* to_string(TaskKind kind);
 const char* to_string(JobState state);
 
 }  // namespace jobq

@@ -94,6 +94,8 @@ std::vector<SessionView> Engine::sessions(const Now& now) const {
     view.connected = session.connected;
     view.credit = session.credit_jobs;
     view.busy = static_cast<std::uint32_t>(session.held.size());
+    view.peer = session.peer;
+    view.draining = session.draining;
     view.silent_ms = session.heard_at.is_set() ? (now.engine - session.heard_at).ms : 0;
     for (const Subscription& subscription : session.subscriptions) {
       view.queues.emplace_back(queue_name(subscription.queue), subscription.weight);
@@ -107,9 +109,40 @@ std::vector<SessionView> Engine::sessions(const Now& now) const {
 std::optional<LeaseView> Engine::lease(JobId job) const {
   const Leased* leased = std::as_const(state_->leases).find(job);
   if (leased == nullptr) return std::nullopt;
-  const Session* session = std::as_const(state_->sessions).find(leased->session);
-  return LeaseView{leased->lease_no,   leased->session, session->worker,
-                   leased->granted_at, leased->until,   leased->cancel_requested};
+  return state_->view(*leased);
+}
+
+LeaseView Engine::State::view(const Leased& leased) const {
+  LeaseView view;
+  view.lease_no = leased.lease_no;
+  view.session = leased.session;
+  view.worker = sessions.find(leased.session)->worker;
+  view.granted_at = leased.granted_at;
+  view.lease_until = leased.until;
+  view.cancel_requested = leased.cancel_requested;
+  view.lost = leased.orphaned;
+  view.lane = leased.meta.lane;
+  view.attempt = leased.meta.progress.failures + 1;
+  return view;
+}
+
+std::vector<std::pair<JobId, LeaseView>> Engine::held_by(SessionNo session, std::size_t limit) const {
+  std::vector<std::pair<JobId, LeaseView>> views;
+  const Session* holder = std::as_const(state_->sessions).find(session);
+  if (holder == nullptr) return views;
+  std::vector<JobId> jobs = holder->held;
+  std::sort(jobs.begin(), jobs.end());
+  for (const JobId job : jobs) {
+    if (views.size() == limit) break;
+    views.emplace_back(job, *lease(job));
+  }
+  return views;
+}
+
+std::vector<TaskReply> Engine::tasks() const {
+  std::vector<TaskReply> views;
+  for (const auto& [number, task] : state_->tasks) views.push_back(state_->task_reply(task));
+  return views;
 }
 
 std::optional<FinishedView> Engine::finished(JobId job) const {

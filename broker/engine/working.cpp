@@ -143,7 +143,7 @@ void Engine::State::admit_worker(const Command& command, const protocol::Registe
   session->worker = worker_text(request);
   session->build = std::string{request.build};
   subscribe(session, request);
-  session->credit_jobs = std::min(request.credit_jobs, limits::kCreditJobsMax);
+  set_credit(session, request.credit_jobs);
   session->credit_bytes = request.credit_bytes;
 
   protocol::Registered registered;
@@ -260,7 +260,7 @@ void Engine::State::outcomes(const Command& command, const protocol::Outcomes& r
     return refuse(command, Code::unknown_session, "register first: this connection has no session");
   }
   sessions.heard(session, now.engine);
-  if (request.credit_jobs) session->credit_jobs = std::min(*request.credit_jobs, limits::kCreditJobsMax);
+  set_credit(session, request.credit_jobs);
   protocol::OutcomesReply answer;
   answer.results.reserve(request.outcomes.size());
   for (const protocol::Outcome& outcome : request.outcomes)
@@ -274,7 +274,7 @@ void Engine::State::heartbeat(const Command& command, const protocol::Heartbeat&
     return refuse(command, Code::unknown_session, "register first: this connection has no session");
   }
   sessions.heard(session, now.engine);
-  if (request.credit_jobs) session->credit_jobs = std::min(*request.credit_jobs, limits::kCreditJobsMax);
+  set_credit(session, request.credit_jobs);
   protocol::HeartbeatReply answer;
   for (const protocol::LeaseRef& ref : request.extend) {
     const Leased* leased = leases.find(ref.job);
@@ -294,6 +294,13 @@ void Engine::State::heartbeat(const Command& command, const protocol::Heartbeat&
     for (const JobId job : session->cancelling) push.leases.push_back({job, leases.find(job)->lease_no});
     out->messages.push_back({command.peer, 0, std::move(push)});
   }
+  if (session->asked_to_leave) ask_to_leave(*session);
+}
+
+// A worker that an operator drains gets nothing more, whatever it asks for.
+void Engine::State::set_credit(Session* session, std::optional<std::uint32_t> credit_jobs) const {
+  if (!credit_jobs) return;
+  session->credit_jobs = session->draining ? 0 : std::min(*credit_jobs, limits::kCreditJobsMax);
 }
 
 void Engine::State::goodbye(const Command& command) {

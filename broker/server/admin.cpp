@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "broker/engine/queue_settings.hpp"
@@ -77,16 +78,6 @@ json counters_row(const QueueCounters& c) {
           {"duplicate_total", c.duplicate_total}};
 }
 
-json task_row(const TaskReply& task) {
-  return {{"task", task.task},
-          {"kind", task.kind},
-          {"state", task.state == TaskState::done ? "done" : "running"},
-          {"scanned", task.scanned},
-          {"moved", task.moved},
-          {"skipped_expired", task.skipped_expired},
-          {"dry_run", task.dry_run}};
-}
-
 json store_row(const StoreHealth& health, const Config& config) {
   return {{"path", config.data},
           {"map_bytes", health.map_bytes},
@@ -100,16 +91,6 @@ json store_row(const StoreHealth& health, const Config& config) {
           {"slow_commits", health.slow_commits},
           {"oldest_reader_ms", health.oldest_reader_ms},
           {"damaged_records", health.damaged_records}};
-}
-
-json worker_row(const SessionView& view) {
-  json queues = json::array();
-  for (const auto& [name, weight] : view.queues) queues.push_back({{"name", name}, {"weight", weight}});
-  json types = json::array();
-  for (const std::string_view type : view.types) types.push_back(type);
-  return {{"session", view.session.value}, {"worker", view.worker}, {"build", view.build},
-          {"connected", view.connected},   {"credit", view.credit}, {"busy", view.busy},
-          {"silent_ms", view.silent_ms},   {"queues", queues},      {"types", types}};
 }
 
 }  // namespace
@@ -207,7 +188,20 @@ Result<std::string> AdminDesk::answer(const protocol::Admin& admin, const Now& n
     const JobId id = params.required_job("id");
     return params.ok() ? finish(job_show(id, now)) : params.status();
   }
-  if (admin.verb == "dead.ls") return finish(dead_ls(admin));
+  if (admin.verb == "job.why") {
+    params.allow_only({"id"});
+    const JobId id = params.required_job("id");
+    return params.ok() ? finish(job_why(id, now)) : params.status();
+  }
+  if (admin.verb == "worker.show") {
+    params.allow_only({"session"});
+    const auto session = params.number("session", 0, 0, std::numeric_limits<std::int64_t>::max());
+    return params.ok() ? finish(worker_show({static_cast<std::uint64_t>(session)}, now)) : params.status();
+  }
+  if (admin.verb == "dead.ls") return finish(dead_ls(admin, now));
+  if (admin.verb == "dead.export") return finish(dead_export(admin, now));
+  if (admin.verb == "events") return finish(events(admin, now));
+  if (admin.verb == "task.ls") return finish(task_ls(admin));
   if (BackupDesk::knows(admin.verb)) return finish(backups_.answer(admin, now.wall));
   if (admin.verb == "queue.show") {
     params.allow_only({"queue"});
@@ -231,24 +225,36 @@ Result<std::string> AdminDesk::answer(const protocol::Admin& admin, const Now& n
     return finish(json{{"queues", std::move(rows)}});
   }
   JOBQ_CHECK(admin.verb == "worker.ls", "{}", admin.verb);
-  json rows = json::array();
-  for (const SessionView& view : sources_.engine->sessions(now)) rows.push_back(worker_row(view));
-  return finish(json{{"workers", std::move(rows)}});
+  return finish(worker_ls(now));
 }
 
-std::string AdminDesk::document(PeerId peer, std::uint64_t request_id, const AdminAnswer& answer,
-                                const Now& now) {
-  if (const auto* task = std::get_if<TaskReply>(&answer)) return packed({{"task", task_row(*task)}});
-  if (const auto* set = std::get_if<SetQueueReply>(&answer)) {
-    const std::string name(sources_.engine->queue_name(set->queue));
-    const std::optional<QueueView> view = sources_.engine->queue(name, now);
-    JOBQ_CHECK(view.has_value(), "queue {}", set->queue);
-    return packed({{"queue", name}, {"created", set->created}, {"settings", settings_row(*view->settings)}});
-  }
-  const auto cancel = cancels_.find({peer.value, request_id});
-  const JobId job = cancel != cancels_.end() ? cancel->second : JobId{};
-  if (cancel != cancels_.end()) cancels_.erase(cancel);
-  return packed({{"job", {{"id", to_text(job)}, {"state", to_string(std::get<CancelReply>(answer).state)}}}});
+std::string AdminDesk::document(const AdminAnswer& answer, const Now& now) const {
+  struct Visitor {
+    const AdminDesk& desk;
+    const Now& now;
+    json operator()(const TaskReply& task) const { return {{"task", desk.task_row(task)}}; }
+    json operator()(const SetQueueReply& set) const {
+      const std::string name(desk.sources_.engine->queue_name(set.queue));
+      const std::optional<QueueView> view = desk.sources_.engine->queue(name, now);
+      if (!view)
+        return {{"queue", name}, {"created", set.created}, {"settings", json::object()}};  // Removed since.
+      return {{"queue", name}, {"created", set.created}, {"settings", settings_row(*view->settings)}};
+    }
+    json operator()(const RemoveQueueReply& removed) const {
+      return {{"queue", removed.queue}, {"removed", true}};
+    }
+    json operator()(const JobReply& job) const {
+      return {{"job",
+               {{"id", to_text(job.job)},
+                {"was", to_string(job.was)},
+                {"state", to_string(job.state)},
+                {"run_at", job.run_at.is_set() ? json(job.run_at.ms) : json()}}}};
+    }
+    json operator()(const DrainReply& drain) const {
+      return {{"session", drain.session.value}, {"told", drain.told}, {"busy", drain.busy}};
+    }
+  };
+  return packed(std::visit(Visitor{*this, now}, answer));
 }
 
 }  // namespace jobq

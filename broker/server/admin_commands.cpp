@@ -12,8 +12,9 @@ namespace jobq {
 namespace {
 
 constexpr std::int64_t kAnyNumber = std::numeric_limits<std::int64_t>::max();
-constexpr std::array<std::string_view, 7> kReads = {"ping",     "stats",   "queue.ls", "queue.show",
-                                                    "job.show", "dead.ls", "worker.ls"};
+constexpr std::array<std::string_view, 12> kReads = {"ping",      "stats",       "queue.ls", "queue.show",
+                                                     "job.show",  "job.why",     "dead.ls",  "dead.export",
+                                                     "worker.ls", "worker.show", "task.ls",  "events"};
 
 Result<std::optional<CommandBody>> finish(const AdminParams& params, CommandBody command) {
   if (!params.ok()) return params.status();
@@ -50,8 +51,8 @@ Result<std::optional<CommandBody>> pause_queue(const protocol::Admin& admin, boo
   return finish(params, std::move(set));
 }
 
-command::DeadFilter dead_filter(AdminParams* params) {
-  command::DeadFilter filter;
+DeadFilter dead_filter(AdminParams* params) {
+  DeadFilter filter;
   filter.job = params->job("id").value_or(JobId{});
   if (const auto type = params->text("type")) {
     filter.type = *type;
@@ -83,10 +84,22 @@ Result<std::optional<CommandBody>> purge_dead(const protocol::Admin& admin) {
   return finish(params, std::move(purge));
 }
 
+Result<std::optional<CommandBody>> snooze_job(const protocol::Admin& admin) {
+  AdminParams params(admin);
+  params.allow_only({"id", "delay_ms", "run_at"});
+  command::SnoozeJob snooze{params.required_job("id"), {}, {}};
+  const bool delayed = params.has("delay_ms"), dated = params.has("run_at");
+  if (params.ok() && delayed == dated) {
+    return Status{Code::bad_argument, "job.snooze: give either 'delay_ms' or 'run_at'"};
+  }
+  snooze.delay.ms = params.number("delay_ms", 0, 0, limits::kDelayMsMax);
+  snooze.run_at.ms = params.number("run_at", 0, 1, kAnyNumber / 4);
+  return finish(params, snooze);
+}
+
 }  // namespace
 
-Result<std::optional<CommandBody>> AdminDesk::command_for(PeerId peer, std::uint64_t request_id,
-                                                          const protocol::Admin& admin) {
+Result<std::optional<CommandBody>> AdminDesk::command_for(const protocol::Admin& admin) const {
   if (BackupDesk::knows(admin.verb) || std::find(kReads.begin(), kReads.end(), admin.verb) != kReads.end()) {
     return std::optional<CommandBody>(std::nullopt);
   }
@@ -105,18 +118,35 @@ Result<std::optional<CommandBody>> AdminDesk::command_for(PeerId peer, std::uint
     return finish(params,
                   command::ShowTask{static_cast<std::uint64_t>(params.number("task", 0, 0, kAnyNumber))});
   }
+  if (admin.verb == "task.cancel") {
+    params.allow_only({"task"});
+    return finish(params,
+                  command::CancelTask{static_cast<std::uint64_t>(params.number("task", 0, 0, kAnyNumber))});
+  }
+  if (admin.verb == "queue.rm") {
+    params.allow_only({"queue"});
+    return finish(params, command::RemoveQueue{params.required_text("queue")});
+  }
   if (admin.verb == "job.cancel") {
     params.allow_only({"id"});
-    const JobId job = params.required_job("id");
-    if (params.ok()) cancels_[{peer.value, request_id}] = job;
-    return finish(params, command::CancelJob{job});
+    return finish(params, command::CancelJob{params.required_job("id")});
+  }
+  if (admin.verb == "job.retry") {
+    params.allow_only({"id"});
+    return finish(params, command::RetryJob{params.required_job("id")});
+  }
+  if (admin.verb == "job.snooze") return snooze_job(admin);
+  if (admin.verb == "worker.drain") {
+    params.allow_only({"session"});
+    const SessionNo session{static_cast<std::uint64_t>(params.number("session", 0, 0, kAnyNumber))};
+    command::DrainWorker drain{session, false};
+    for (const SessionView& view : sources_.engine->sessions({})) {
+      if (view.session == session) drain.tell = drains_on_request(view);
+    }
+    return finish(params, drain);
   }
   return Status{Code::unknown_verb, fmt::format("this broker knows no verb '{}'; docs/protocol.md lists them",
                                                 admin.verb.substr(0, 64))};
-}
-
-void AdminDesk::peer_lost(PeerId peer) {
-  cancels_.erase(cancels_.lower_bound({peer.value, 0}), cancels_.lower_bound({peer.value + 1, 0}));
 }
 
 }  // namespace jobq

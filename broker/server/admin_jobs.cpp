@@ -1,12 +1,11 @@
-// The documents about single jobs and dead letters: bounded reads of the store.
+// The documents about single jobs: bounded reads of the store.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "broker/server/admin.hpp"
-#include "broker/server/admin_params.hpp"
-#include "libjobq/protocol/codec.hpp"
+#include "broker/server/admin_rows.hpp"
 
 namespace jobq {
 namespace {
@@ -14,22 +13,10 @@ namespace {
 using json = nlohmann::ordered_json;
 
 constexpr std::size_t kBodyShownMax = 64 * 1024;
-constexpr std::int64_t kDeadPageDefault = 100;
-constexpr std::size_t kDeadScannedMax = 20'000;  // rows looked at for one page when a filter is set
-
-json time_or_nil(TimeMs time) { return time.is_set() && time < kNever ? json(time.ms) : json(); }
-
-json headers_row(std::string_view packed_headers) {
-  json row = json::object();
-  const Result<protocol::Headers> headers = protocol::unpack_headers(packed_headers);
-  if (!headers.ok()) return row;
-  for (const auto& [name, value] : *headers) row[name] = value;
-  return row;
-}
 
 json body_or_nil(std::string_view body) {
   if (body.size() > kBodyShownMax) return {};
-  return json::binary(std::vector<std::uint8_t>(body.begin(), body.end()));
+  return binary_row(body);
 }
 
 json attempt_row(const AttemptRecord& attempt) {
@@ -45,23 +32,18 @@ json attempt_row(const AttemptRecord& attempt) {
 json empty_job(JobId id) {
   json row = {{"id", to_text(id)}, {"headers", json::object()}};
   for (const char* field :
-       {"queue",      "type",         "state",    "priority", "enqueued_at", "run_at",     "expires_at",
-        "attempt",    "max_attempts", "failures", "crashes",  "snoozes",     "redrives",   "unique_key",
-        "body_bytes", "body",         "lease",    "dead",     "exit",        "finished_at"}) {
+       {"queue",       "type",       "state",       "priority",     "enqueued_at", "run_at",
+        "ready_since", "expires_at", "attempt",     "max_attempts", "failures",    "crashes",
+        "snoozes",     "redrives",   "unique_key",  "body_bytes",   "body",        "lease",
+        "dead",        "exit",       "finished_at", "finished_by"}) {
     row[field] = json();
   }
   return row;
 }
 
-bool matches(const DeadJob& job, std::string_view type_name, std::optional<std::string_view> type,
-             std::optional<std::string_view> error) {
-  if (type && type_name != *type) return false;
-  return !error || job.last_error.find(*error) != std::string::npos;
-}
-
 }  // namespace
 
-json AdminDesk::finished_job(JobId id, const FinishedView& finished) const {
+json AdminDesk::finished_job(JobId id, const FinishedView& finished, const std::string& finished_by) const {
   json row = empty_job(id);
   row["queue"] = sources_.engine->queue_name(finished.queue);
   row["state"] = to_string(JobState::gone);
@@ -69,44 +51,74 @@ json AdminDesk::finished_job(JobId id, const FinishedView& finished) const {
   row["finished_at"] = time_or_nil(finished.finished_at);
   row["failures"] = finished.failures;
   row["exit"] = to_string(finished.exit);
-  return {{"job", std::move(row)}, {"attempts", json::array()}};
+  if (!finished_by.empty()) row["finished_by"] = finished_by;
+  json why = {{"kind", to_string(finished.exit)},
+              {"text", fmt::format("it has left: {}", to_string(finished.exit))},
+              {"remedy", json()},
+              {"since", time_or_nil(finished.finished_at)},
+              {"until", json()}};
+  return {{"job", std::move(row)}, {"attempts", json::array()}, {"why", json::array({std::move(why)})}};
+}
+
+Result<AdminDesk::KnownJob> AdminDesk::look_at(JobId id, const Now& now) const {
+  KnownJob known;
+  Result<JobFact> fact = sources_.store->read_job(id);
+  if (!fact.ok()) return fact.status();
+  known.fact = *fact;
+  if (!fact->known) return known;
+  const JobMeta& meta = fact->meta;
+  known.lease = sources_.engine->lease(id);
+  const auto queue = sources_.engine->queue(sources_.engine->queue_name(meta.lane.queue), now);
+  known.max_attempts = meta.max_attempts != 0 || !queue ? meta.max_attempts : queue->settings->max_attempts;
+  if (fact->state == JobState::dead) {
+    Result<DeadPage> page = sources_.store->read_dead(meta.lane.queue, JobId{id.value - 1}, 1);
+    if (!page.ok()) return page.status();
+    if (!page->jobs.empty() && page->jobs.front().meta.id == id) known.dead = std::move(page->jobs.front());
+  }
+  Result<std::vector<AttemptRecord>> attempts = sources_.store->read_attempts(id);
+  if (!attempts.ok()) return attempts.status();
+  known.attempts = *std::move(attempts);
+  return known;
+}
+
+// Of a job that is not stored: what is remembered of its end.
+Result<json> AdminDesk::left_job(JobId id, const Now& now) const {
+  const auto finished = sources_.engine->finished(id);
+  const Result<std::optional<FinishedJob>> stored = sources_.store->read_finished(id);
+  if (!stored.ok()) return stored.status();
+  if (stored->has_value()) {
+    const change::AddFinished& summary = (*stored)->summary;
+    return finished_job(
+        id, {summary.queue, summary.exit, summary.enqueued_at, summary.finished_at, summary.failures},
+        summary.worker);
+  }
+  if (finished) return finished_job(id, *finished, {});
+  if (id < sources_.engine->mark(now).next_job) {
+    return Status{Code::gone, fmt::format("job {} has left the broker, and how is no longer remembered; set "
+                                          "history_count of its queue to remember longer",
+                                          to_text(id))};
+  }
+  return Status{Code::no_such_job, fmt::format("there is no job {}, and there never was", to_text(id))};
 }
 
 Result<json> AdminDesk::job_show(JobId id, const Now& now) const {
-  Result<JobFact> fact = sources_.store->read_job(id);
-  if (!fact.ok()) return fact.status();
-  if (!fact->known) {
-    if (const auto finished = sources_.engine->finished(id)) return finished_job(id, *finished);
-    const Result<std::optional<FinishedJob>> stored = sources_.store->read_finished(id);
-    if (!stored.ok()) return stored.status();
-    if (stored->has_value()) {
-      const change::AddFinished& summary = (*stored)->summary;
-      return finished_job(
-          id, {summary.queue, summary.exit, summary.enqueued_at, summary.finished_at, summary.failures});
-    }
-    if (id < sources_.engine->mark(now).next_job) {
-      return Status{Code::gone,
-                    fmt::format("job {} has left the broker, and how is no longer remembered; set "
-                                "history_count of its queue to remember longer",
-                                to_text(id))};
-    }
-    return Status{Code::no_such_job, fmt::format("there is no job {}, and there never was", to_text(id))};
-  }
-
-  const JobMeta& meta = fact->meta;
-  const Engine& engine = *sources_.engine;
+  Result<KnownJob> known = look_at(id, now);
+  if (!known.ok()) return known.status();
+  if (!known->fact.known) return left_job(id, now);
+  const JobMeta& meta = known->fact.meta;
+  const JobState state = known->fact.state;
   json row = empty_job(id);
-  const std::string queue(engine.queue_name(meta.lane.queue));
-  const std::optional<QueueView> view = engine.queue(queue, now);
-  row["queue"] = queue;
-  row["type"] = engine.type_name(meta.lane.type);
-  row["state"] = to_string(fact->state);
+  row["queue"] = sources_.engine->queue_name(meta.lane.queue);
+  row["type"] = sources_.engine->type_name(meta.lane.type);
+  row["state"] = to_string(state);
   row["priority"] = meta.lane.priority;
   row["enqueued_at"] = time_or_nil(meta.enqueued_at);
-  row["run_at"] = fact->state == JobState::scheduled ? time_or_nil(meta.due) : json();
+  row["run_at"] = state == JobState::scheduled ? time_or_nil(meta.due) : json();
+  row["ready_since"] =
+      state == JobState::ready ? time_or_nil(std::max(meta.enqueued_at, meta.progress.ready_since)) : json();
   row["expires_at"] = time_or_nil(meta.expires_at);
   row["attempt"] = meta.progress.failures + 1;
-  row["max_attempts"] = meta.max_attempts != 0 || !view ? meta.max_attempts : view->settings->max_attempts;
+  row["max_attempts"] = known->max_attempts;
   row["failures"] = meta.progress.failures;
   row["crashes"] = meta.progress.crashes;
   row["snoozes"] = meta.progress.snoozes;
@@ -120,65 +132,41 @@ Result<json> AdminDesk::job_show(JobId id, const Now& now) const {
         row["body"] = body_or_nil(job->body);
       });
   if (!visited.ok()) return visited;
-  if (const auto lease = engine.lease(id)) {
+  if (const auto& lease = known->lease) {
     row["lease"] = {{"lease_no", lease->lease_no},
                     {"worker", lease->worker},
                     {"granted_at", time_or_nil(lease->granted_at)},
                     {"lease_until", time_or_nil(lease->lease_until)},
+                    {"lost", lease->lost},
                     {"cancel_requested", lease->cancel_requested}};
   }
-  if (fact->state == JobState::dead) {
-    const Result<DeadPage> page = sources_.store->read_dead(meta.lane.queue, JobId{id.value - 1}, 1);
-    if (!page.ok()) return page.status();
-    if (!page->jobs.empty() && page->jobs.front().meta.id == id) {
-      const DeadJob& dead = page->jobs.front();
-      row["dead"] = {{"reason", to_string(dead.reason)}, {"died_at", time_or_nil(dead.died_at)}};
-    }
+  if (known->dead) {
+    row["dead"] = {{"reason", to_string(known->dead->reason)},
+                   {"died_at", time_or_nil(known->dead->died_at)}};
   }
-  const Result<std::vector<AttemptRecord>> attempts = sources_.store->read_attempts(id);
-  if (!attempts.ok()) return attempts.status();
   json attempt_rows = json::array();
-  for (const AttemptRecord& attempt : *attempts) attempt_rows.push_back(attempt_row(attempt));
-  return json{{"job", std::move(row)}, {"attempts", std::move(attempt_rows)}};
+  for (const AttemptRecord& attempt : known->attempts) attempt_rows.push_back(attempt_row(attempt));
+  return json{{"job", std::move(row)}, {"attempts", std::move(attempt_rows)}, {"why", why(*known, now)}};
 }
 
-Result<json> AdminDesk::dead_ls(const protocol::Admin& admin) const {
-  AdminParams params(admin);
-  params.allow_only({"queue", "after", "limit", "type", "error"});
-  const std::string_view name = params.required_text("queue");
-  JobId after = params.job("after").value_or(JobId{});
-  const auto limit = static_cast<std::size_t>(params.number("limit", kDeadPageDefault, 1, limits::kPageMax));
-  const std::optional<std::string_view> type = params.text("type"), error = params.text("error");
-  if (!params.ok()) return params.status();
-  const std::optional<QueueView> queue = sources_.engine->queue(name, {});
-  if (!queue) return Status{Code::no_such_queue, fmt::format("there is no queue '{}'", name)};
-
-  json rows = json::array();
-  bool end = false;
-  for (std::size_t scanned = 0; !end && rows.size() < limit && scanned < kDeadScannedMax;) {
-    const Result<DeadPage> page = sources_.store->read_dead(queue->number, after, limits::kPageMax);
-    if (!page.ok()) return page.status();
-    end = page->end;
-    for (const DeadJob& job : page->jobs) {
-      if (rows.size() == limit) {
-        end = false;
-        break;
-      }
-      after = job.meta.id;
-      ++scanned;
-      const std::string_view type_name = sources_.engine->type_name(job.meta.lane.type);
-      if (!matches(job, type_name, type, error)) continue;
-      rows.push_back({{"id", to_text(job.meta.id)},
-                      {"type", type_name},
-                      {"reason", to_string(job.reason)},
-                      {"died_at", time_or_nil(job.died_at)},
-                      {"failures", job.meta.progress.failures},
-                      {"error", job.last_error},
-                      {"body_bytes", job.meta.bytes}});
-    }
-    if (page->jobs.empty()) end = true;
+Result<json> AdminDesk::job_why(JobId id, const Now& now) const {
+  const Result<KnownJob> known = look_at(id, now);
+  if (!known.ok()) return known.status();
+  json row = {{"id", to_text(id)}};
+  json reasons;
+  if (known->fact.known) {
+    const Lane& lane = known->fact.meta.lane;
+    row["queue"] = sources_.engine->queue_name(lane.queue);
+    row["type"] = sources_.engine->type_name(lane.type);
+    row["state"] = to_string(known->fact.state);
+    reasons = why(*known, now);
+  } else {
+    const Result<json> left = left_job(id, now);
+    if (!left.ok()) return left.status();
+    for (const char* field : {"queue", "type", "state"}) row[field] = left->at("job").at(field);
+    reasons = left->at("why");
   }
-  return json{{"jobs", std::move(rows)}, {"next", end ? json() : json(to_text(after))}};
+  return json{{"job", std::move(row)}, {"why", std::move(reasons)}};
 }
 
 }  // namespace jobq

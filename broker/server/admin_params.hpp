@@ -26,6 +26,7 @@ class AdminParams {
   // In [min, max].
   std::int64_t number(std::string_view name, std::int64_t when_absent, std::int64_t min, std::int64_t max);
   bool flag(std::string_view name);
+  [[nodiscard]] bool has(std::string_view name) const { return find(name) != nullptr; }
 
   [[nodiscard]] bool ok() const { return status_.ok(); }
   [[nodiscard]] const Status& status() const { return status_; }

@@ -16,6 +16,10 @@ std::string seconds_text(std::int64_t ms) {
   return fmt::format("{} h", ms / 3'600'000);
 }
 
+std::string count_of(std::uint64_t number, const char* one, const char* many) {
+  return fmt::format("{} {}", number, number == 1 ? one : many);
+}
+
 std::string mib_text(std::uint64_t bytes) { return fmt::format("{} MiB", bytes >> 20); }
 
 void find_store_problems(const Config& config, const StoreHealth& store, const Admission& admission,
@@ -40,7 +44,8 @@ void find_store_problems(const Config& config, const StoreHealth& store, const A
   }
   if (store.damaged_records > 0) {
     problems->push_back({"damaged_record", "critical", std::nullopt,
-                         fmt::format("{} stored records do not check", store.damaged_records),
+                         fmt::format("{} not check", count_of(store.damaged_records, "stored record does",
+                                                              "stored records do")),
                          "stop the broker and run `jobq check` on the data directory; suspect the disk"});
   }
 }
@@ -52,23 +57,26 @@ void find_queue_problems(const ObservedQueue& observed, std::vector<Problem>* pr
   if (queue.settings->paused) {
     if (ready > 0) {
       problems->push_back({"paused_with_jobs", "warning", name,
-                           fmt::format("{} ready jobs in a paused queue", ready),
-                           fmt::format("`jobq queue resume {}` when they may go on", name)});
+                           count_of(ready, "ready job in a paused queue", "ready jobs in a paused queue"),
+                           fmt::format("`jobq queue resume {}` when it may go on", name)});
     }
   } else if (ready > 0 && queue.workers == 0) {
-    problems->push_back({"no_worker", "critical", name, fmt::format("{} ready jobs and no worker", ready),
+    problems->push_back({"no_worker", "critical", name,
+                         count_of(ready, "ready job and no worker", "ready jobs and no worker"),
                          "start a worker that serves this queue"});
   } else {
     for (const auto& [type, count] : queue.unserved_types) {
-      problems->push_back({"no_worker_for_type", "critical", name,
-                           fmt::format("{} ready jobs {} that no worker serves", count,
-                                       type.empty() ? "without a type" : fmt::format("of type '{}'", type)),
-                           "start a worker with a handler for this type"});
+      problems->push_back(
+          {"no_worker_for_type", "critical", name,
+           fmt::format("{} {} that no worker serves", count_of(count, "ready job", "ready jobs"),
+                       type.empty() ? "without a type" : fmt::format("of type '{}'", type)),
+           "start a worker with a handler for this type"});
     }
   }
   if (queue.starved) {
     problems->push_back({"idle_worker", "critical", name,
-                         fmt::format("{} ready jobs, free workers, and nothing is handed out", ready),
+                         count_of(ready, "ready job, free workers, and nothing is handed out",
+                                  "ready jobs, free workers, and nothing is handed out"),
                          "this is a fault of the broker: please report it; a restart is safe"});
   }
   const std::int64_t target = queue.settings->target_wait_ms;
@@ -81,9 +89,11 @@ void find_queue_problems(const ObservedQueue& observed, std::vector<Problem>* pr
   if (observed.rates.died_recently > 0) {
     problems->push_back(
         {"dead_growing", "warning", name,
-         fmt::format("{} jobs died in the last ten minutes, {} are dead", observed.rates.died_recently,
-                     queue.counters->dead),
-         fmt::format("`jobq dead ls {0}` shows why; `jobq dead redrive {0}` when the cause is gone", name)});
+         fmt::format("{} in the last ten minutes, {} dead",
+                     count_of(observed.rates.died_recently, "job died", "jobs died"),
+                     count_of(queue.counters->dead, "is", "are")),
+         fmt::format("`jobq dead summary {0}` shows why; `jobq dead redrive {0}` when the cause is gone",
+                     name)});
   }
 }
 

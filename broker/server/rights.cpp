@@ -25,8 +25,10 @@ Principal local_principal() {
 }
 
 Right right_for_verb(std::string_view verb) {
-  static constexpr std::array<std::string_view, 9> kReading = {
-      "ping", "stats", "queue.ls", "queue.show", "job.show", "dead.ls", "task", "worker.ls", "backup.show"};
+  // dead.export gives out bodies, as job.show does.
+  static constexpr std::array<std::string_view, 14> kReading = {
+      "ping",        "stats", "queue.ls", "queue.show", "job.show",    "job.why", "dead.ls",
+      "dead.export", "task",  "task.ls",  "worker.ls",  "worker.show", "events",  "backup.show"};
   return std::find(kReading.begin(), kReading.end(), verb) != kReading.end() ? Right::observe
                                                                              : Right::operate;
 }

@@ -43,7 +43,7 @@ Server::Server(const Config& config, const Parts& parts, const Recovered& recove
       written_(recovered.mark),
       rates_(parts.clock->read().engine),
       desk_({&config_, parts.store, parts.engine, parts.transport, parts.clock, &rates_, &admission_, &turns_,
-             recovered.incarnation, parts.clock->read().engine}),
+             &greeted_, &events_, recovered.incarnation, parts.clock->read().engine}),
       deliveries_(parts.store, parts.engine) {
   for (const RecoveredQueue& queue : recovered.queues) rates_.begin(queue.queue, queue.counters);
 }
@@ -114,7 +114,6 @@ void Server::gather() {
 
 void Server::lost(PeerId peer) {
   greeted_.erase(peer.value);
-  desk_.peer_lost(peer);
   incoming_.push_back({Command{peer, 0, command::PeerLost{}}, {}});
 }
 
@@ -141,7 +140,7 @@ std::optional<Command> Server::understand(PeerId peer, std::string_view frame) {
   }
   Command command{peer, request_id, {}};
   if (auto* admin = std::get_if<protocol::Admin>(&request->body)) {
-    Result<std::optional<CommandBody>> wanted = desk_.command_for(peer, request_id, *admin);
+    Result<std::optional<CommandBody>> wanted = desk_.command_for(*admin);
     if (!wanted.ok()) {
       refuse(peer, request_id, wanted.status());
       return std::nullopt;
@@ -170,8 +169,9 @@ void Server::greet(PeerId peer, std::uint64_t request_id, const protocol::Hello&
                         protocol::kWireVersion, hello.version_min, hello.version_max)});
     return;
   }
-  greeted_.insert(peer.value);
+  greeted_[peer.value] = hello.features;
   protocol::Welcome welcome;
+  welcome.features = hello.features & protocol::kFeatures;
   welcome.incarnation = incarnation_;
   welcome.broker = kBrokerName;
   welcome.body_bytes_max = config_.engine.body_bytes_max;
@@ -264,11 +264,8 @@ Status Server::send_all() {
     if (const auto* plan = std::get_if<DeliverPlan>(&message.body)) {
       if (Status sent = send_deliveries(message, *plan); !sent.ok()) return sent;
     } else if (const auto* answer = std::get_if<AdminAnswer>(&message.body)) {
-      send(message.to, message.request_id,
-           protocol::AdminReply{desk_.document(message.to, message.request_id, *answer, now_)});
+      send(message.to, message.request_id, protocol::AdminReply{desk_.document(*answer, now_)});
     } else {
-      if (std::holds_alternative<protocol::Error>(message.body))
-        desk_.refused(message.to, message.request_id);
       std::visit(
           [&](auto& body) {
             if constexpr (std::is_constructible_v<protocol::Reply, decltype(std::move(body))>) {

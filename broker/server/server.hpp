@@ -124,13 +124,14 @@ class Server {
   std::deque<Kept> kept_;            // then these,
   std::vector<Command> failures_;    // then what went wrong while sending
   Mark written_;                     // what the last batch carried
-  std::unordered_set<std::uint64_t> greeted_;
+  PeerFeatures greeted_;
   std::uint64_t turns_ = 0;
   TimeMs admission_checked_{};
   std::uint64_t slow_commits_told_ = 0;
   std::uint64_t bytes_since_check_ = 0;
   Admission admission_;
   Rates rates_;
+  EventRing events_;
   AdminDesk desk_;
   DeliveryWriter deliveries_;
   const Principal principal_ = local_principal();

@@ -13,6 +13,7 @@ constexpr std::uint32_t kComeBackAfterMs = 100;
 }  // namespace
 
 void Server::watch_changes() {
+  if (events_.followed(now_.engine)) events_.observe(out_.changes, *engine_, now_.engine);
   for (const Change& change : out_.changes) {
     if (const auto* put = std::get_if<change::PutCounters>(&change)) {
       rates_.observe(put->queue, put->counters, now_.engine);
@@ -65,7 +66,7 @@ void Server::check_admission() {
 }
 
 void Server::say_goodbye() {
-  for (const std::uint64_t peer : greeted_) {
+  for (const auto& [peer, features] : greeted_) {
     encoded_.clear();
     protocol::encode(protocol::ReplyMessage{0, protocol::Bye{Code::shutting_down, kComeBackAfterMs}},
                      &encoded_);

@@ -72,6 +72,9 @@ class LmdbStore final : public Store {
   void apply(Batch* batch, const change::TrimFinished& trim);
   void apply(Batch* batch, const change::PutProducer& put);
   void apply(Batch* batch, const change::ForgetProducer& forget);
+  void apply(Batch* batch, const change::PutTask& put);
+  void apply(Batch* batch, const change::RemoveTask& remove);
+  static void recover_tasks(const Txn& txn, Recovered* found);
 
   Block& block_in(Batch* batch, JobId job) {
     return blocks_.load(batch->txn, block_of(job), batch->next_job);

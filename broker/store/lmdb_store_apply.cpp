@@ -195,8 +195,14 @@ void LmdbStore::apply(Batch* batch, const change::Return& back) {
 void LmdbStore::apply(Batch* batch, const change::Reschedule& move) {
   const JobMeta& meta = move.meta;
   Block& block = block_in(batch, meta.id);
-  require_state(block, meta.id, JobState::scheduled);
-  batch->txn.erase(Table::timers, timer_key(due_timer(meta.id, move.old_due, move.old_clock)));
+  if (move.old_due.is_set()) {
+    require_state(block, meta.id, JobState::scheduled);
+    batch->txn.erase(Table::timers, timer_key(due_timer(meta.id, move.old_due, move.old_clock)));
+  } else {  // Its entry in the lane index stays: a hint, which is not taken while the bit says scheduled.
+    require_state(block, meta.id, JobState::ready);
+    block.scheduled.set(bit_of(meta.id));
+    blocks_.mark_bits(&block);
+  }
   put_timer(batch, due_timer(meta.id, meta.due, meta.due_clock));
   put_progress(batch, &block, meta);
 }

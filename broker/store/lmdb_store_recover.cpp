@@ -161,6 +161,7 @@ Result<Recovered> LmdbStore::recover() {
       found.types = recover_types(txn);
       found.lanes = recover_lanes(txn);
       found.producers = recover_producers(txn);
+      recover_tasks(txn, &found);
       blocks_.load_leases(txn);
       found.leases = recover_leases(txn);
       index_.set_indexed_below(mark_.indexed_below);

@@ -31,6 +31,8 @@ Result<Recovered> MemoryStore::recover() {
     found.leases.push_back({meta_of(leased), leased.lease_no, leased.session, leased.granted_at});
   }
   for (const auto& [id, producer] : producers_) found.producers.push_back(producer);
+  for (const auto& [number, task] : tasks_) found.tasks.push_back(task);
+  found.next_task = next_task_;
   return found;
 }
 
@@ -43,6 +45,15 @@ Result<BatchNo> MemoryStore::submit(std::span<const Change> changes, const Mark&
   check_end_of_batch(mark);
   mark_ = mark;
   return ++last_batch_;
+}
+
+void MemoryStore::apply(const change::PutTask& put) {
+  tasks_[put.task] = put;
+  next_task_ = std::max(next_task_, put.task + 1);
+}
+
+void MemoryStore::apply(const change::RemoveTask& remove) {
+  JOBQ_CHECK(tasks_.erase(remove.task) == 1, "task {}", remove.task);
 }
 
 Result<BatchNo> MemoryStore::completed(bool /*wait*/) { return last_batch_; }

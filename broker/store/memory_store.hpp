@@ -94,6 +94,8 @@ class MemoryStore final : public Store {
   void apply(const change::TrimFinished& trim);
   void apply(const change::PutProducer& put);
   void apply(const change::ForgetProducer& forget);
+  void apply(const change::PutTask& put);
+  void apply(const change::RemoveTask& remove);
 
   Queue& queue(QueueNo number);
   Job& job(JobId id);
@@ -122,6 +124,8 @@ class MemoryStore final : public Store {
   std::map<KeyName, Key> keys_;
   std::map<JobId, std::pair<QueueNo, std::uint64_t>> finished_by_job_;
   std::map<ProducerId, RecoveredProducer> producers_;
+  std::map<std::uint64_t, change::PutTask> tasks_;
+  std::uint64_t next_task_ = 1;
   // Of the batch being applied.
   std::set<QueueNo> touched_queues_, counted_queues_;
   std::set<Lane> touched_lanes_;

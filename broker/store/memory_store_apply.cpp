@@ -253,9 +253,10 @@ void MemoryStore::apply(const change::Return& back) {
 }
 
 void MemoryStore::apply(const change::Reschedule& move) {
-  Job& moved = job_of(move.meta, JobState::scheduled);
-  JOBQ_CHECK(moved.due == move.old_due && moved.due_clock == move.old_clock, "job {}: its timer is at {}",
-             move.meta.id.value, moved.due.ms);
+  const bool was_ready = !move.old_due.is_set();
+  Job& moved = job_of(move.meta, was_ready ? JobState::ready : JobState::scheduled);
+  JOBQ_CHECK(was_ready || (moved.due == move.old_due && moved.due_clock == move.old_clock),
+             "job {}: its timer is at {}", move.meta.id.value, moved.due.ms);
   keep_progress(&moved, move.meta);
   leave(&moved);
   enter(&moved, JobState::scheduled, move.meta.due, move.meta.due_clock);

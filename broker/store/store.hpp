@@ -58,6 +58,8 @@ struct Recovered {
   std::vector<RecoveredLane> lanes;    // by lane
   std::vector<RecoveredLease> leases;  // by job
   std::vector<RecoveredProducer> producers;  // by producer
+  std::vector<change::PutTask> tasks;        // that had not ended, by number
+  std::uint64_t next_task = 1;
 };
 
 // ---- reads ------------------------------------------------------------------------------------

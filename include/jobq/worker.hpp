@@ -77,9 +77,9 @@ class JOBQ_API Worker {
   // The handler of every type that has none of its own, and of jobs without a type.
   void on_any(Handler handler);
 
-  // Connects, works until stop() or a signal, drains, says goodbye. Waits for a broker that is not there.
-  // Throws Error when there is no handler (bad_argument) and when the broker refuses the registration for
-  // good (for example bad_queue_name, no_such_queue, unsupported_version), after a drain.
+  // Connects, works until stop(), a signal or an operator's `jobq worker drain`, drains, says goodbye. Waits for a
+  // broker that is not there. Throws Error when there is no handler (bad_argument) and when the broker refuses the
+  // registration for good (for example bad_queue_name, no_such_queue, unsupported_version), after a drain.
   DrainReport run();
 
   // Begins the drain and returns at once; a second call hands everything back at once. Before run(): run()

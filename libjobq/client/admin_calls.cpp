@@ -13,9 +13,10 @@ namespace {
 
 // Verbs that read, and those that end in the same state when they are done twice.
 bool may_repeat(std::string_view verb) {
-  static constexpr std::array<std::string_view, 14> kRepeatable = {
-      "ping",     "stats",      "queue.ls", "queue.show", "queue.set", "queue.pause", "queue.resume",
-      "job.show", "job.cancel", "dead.ls",  "task",       "worker.ls", "dead.show",   "backup.show"};
+  static constexpr std::array<std::string_view, 20> kRepeatable = {
+      "ping",        "stats",     "queue.ls",    "queue.show",   "queue.set",   "queue.pause", "queue.resume",
+      "job.show",    "job.why",   "job.cancel",  "dead.ls",      "dead.export", "task",        "task.ls",
+      "task.cancel", "worker.ls", "worker.show", "worker.drain", "events",      "backup.show"};
   return std::find(kRepeatable.begin(), kRepeatable.end(), verb) != kRepeatable.end();
 }
 

@@ -186,6 +186,9 @@ Result<Reply> read_fields(Reader* reader, const MessageHeader& header, std::uint
     case MessageType::cancel_requested:
       fixed(1);
       return Reply(CancelRequested{read_leases(reader, "leases")});
+    case MessageType::drain_requested:
+      fixed(0);
+      return Reply(DrainRequested{});
     default:
       return {Code::unknown_verb, fmt::format("message type {} is no reply or push of protocol version {}",
                                               header.type, kWireVersion)};

@@ -337,6 +337,8 @@ struct FieldWriter {
     open(MessageType::cancel_requested, 1);
     pack_leases(packer, m.leases);
   }
+
+  void operator()(const DrainRequested&) const { open(MessageType::drain_requested, 0); }
 };
 
 template <typename Message>

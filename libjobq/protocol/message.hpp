@@ -27,6 +27,10 @@ namespace jobq::protocol {
 
 inline constexpr std::uint32_t kWireVersion = 1;
 
+// Feature bits of hello and welcome. DO NOT RENUMBER. A feature is in use when both sides have it.
+inline constexpr std::uint64_t kFeatureDrain = 1;  // drain_requested is understood (worker), is sent (broker)
+inline constexpr std::uint64_t kFeatures = kFeatureDrain;  // what this source tree has, on both sides
+
 // DO NOT RENUMBER. Requests are odd, their replies the even number after them; pushes begin at 64.
 enum class MessageType : std::uint8_t {
   hello = 1,
@@ -48,6 +52,7 @@ enum class MessageType : std::uint8_t {
   bye = 65,      // the broker is stopping, or has ended this session: register again after retry_after
   revoked = 66,  // leases that the worker has lost: stop, an answer will be refused
   cancel_requested = 67,
+  drain_requested = 68,  // finish, take nothing new, leave: only to those that have kFeatureDrain
 };
 
 using Secret = std::array<std::uint8_t, 16>;
@@ -65,7 +70,7 @@ struct LeaseRef {
 struct Hello {
   std::uint32_t version_min = kWireVersion;
   std::uint32_t version_max = kWireVersion;
-  std::uint64_t features = 0;  // bits; none defined yet
+  std::uint64_t features = 0;  // bits, see kFeatures
   std::string_view client;     // "libjobq 0.1.0"
   std::string_view host;
   std::uint32_t pid = 0;
@@ -240,6 +245,7 @@ struct Revoked {
 struct CancelRequested {
   std::vector<LeaseRef> leases;
 };
+struct DrainRequested {};
 
 // ---- administration ---------------------------------------------------------------------------
 
@@ -267,7 +273,7 @@ struct Error {
 
 using Request = std::variant<Hello, Register, Enqueue, Outcomes, Heartbeat, Goodbye, Admin>;
 using Reply = std::variant<Welcome, Registered, Enqueued, OutcomesReply, HeartbeatReply, GoodbyeReply,
-                           AdminReply, Error, Deliver, Bye, Revoked, CancelRequested>;
+                           AdminReply, Error, Deliver, Bye, Revoked, CancelRequested, DrainRequested>;
 
 struct RequestMessage {
   std::uint64_t request_id = 0;

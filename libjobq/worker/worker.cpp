@@ -181,12 +181,12 @@ DrainReport WorkerImpl::run() {
   return report;
 }
 
-// Until the drain is over: begun by a signal, by stop() or by a refusal.
+// Until the drain is over: begun by a signal, by stop(), by a refusal or by an operator's wish.
 void WorkerImpl::wait_until_done(WorkerPeer* peer, SignalWatch* signals) {
   int drains = 0;
   for (;;) {
     int asked = stops_.load();
-    if (!peer->refusal().ok()) asked = std::max(asked, 1);
+    if (!peer->refusal().ok() || peer->asked_to_leave()) asked = std::max(asked, 1);
     for (; drains < std::min(asked, 2); ++drains) {
       if (drains == 0) peer->log("draining: takes no more jobs");
       if (drains == 1) peer->log("handing everything back at once");

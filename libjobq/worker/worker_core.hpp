@@ -102,14 +102,16 @@ struct Registered {
 struct Refused {
   Status status;
 };
+// An operator wants this worker to leave: begin the drain.
+struct LeaveRequested {};
 // Something worth a line in the log.
 struct Note {
   std::string text;
 };
 }  // namespace worker_event
-using WorkerEvent =
-    std::variant<worker_event::Run, worker_event::Stop, worker_event::Extended, worker_event::Settled,
-                 worker_event::Registered, worker_event::Refused, worker_event::Note>;
+using WorkerEvent = std::variant<worker_event::Run, worker_event::Stop, worker_event::Extended,
+                                 worker_event::Settled, worker_event::Registered, worker_event::Refused,
+                                 worker_event::LeaveRequested, worker_event::Note>;
 
 class WorkerCore final : public PeerCore {
  public:

@@ -181,6 +181,13 @@ void WorkerPeer::take(const worker_event::Refused& event, TimeMs /*now*/) {
   [[maybe_unused]] const ssize_t written = ::write(changed_fd_, &one, sizeof(one));
 }
 
+void WorkerPeer::take(const worker_event::LeaveRequested& /*event*/, TimeMs /*now*/) {
+  if (asked_to_leave_.exchange(true)) return;
+  log("the broker asks this worker to leave");
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(changed_fd_, &one, sizeof(one));
+}
+
 void WorkerPeer::take(const worker_event::Note& event, TimeMs /*now*/) { log(event.text); }
 
 }  // namespace jobq

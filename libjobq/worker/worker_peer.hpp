@@ -25,7 +25,7 @@ namespace jobq {
 
 class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<WorkerPeer> {
  public:
-  // `changed_fd`: an eventfd that is written when `done` or `refusal` may have changed.
+  // `changed_fd`: an eventfd that is written when `done`, `refusal` or `asked_to_leave` may have changed.
   WorkerPeer(LinkIdentity identity, WorkerSetup setup, std::shared_ptr<JobPool> pool,
              std::weak_ptr<Runtime> runtime, LogSink log, int changed_fd);
 
@@ -38,6 +38,8 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
   [[nodiscard]] std::chrono::steady_clock::time_point last_turn();
   [[nodiscard]] bool done() const { return done_.load(); }
   [[nodiscard]] Status refusal() const;
+  // Whether the broker has asked this worker to leave.
+  [[nodiscard]] bool asked_to_leave() const { return asked_to_leave_.load(); }
   void log(std::string_view line) override;
 
   PeerCore& core() override { return core_; }
@@ -70,6 +72,7 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
   void take(const worker_event::Settled& /*event*/, TimeMs /*now*/) {}  // nobody waits for it
   void take(const worker_event::Registered& event, TimeMs now);
   void take(const worker_event::Refused& event, TimeMs now);
+  void take(const worker_event::LeaveRequested& event, TimeMs now);
   void take(const worker_event::Note& event, TimeMs now);
 
   const std::shared_ptr<JobPool> pool_;
@@ -79,6 +82,7 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
   std::atomic<bool> registered_{false};
   std::atomic<bool> done_{false};
   std::atomic<std::chrono::steady_clock::rep> turned_at_{0};
+  std::atomic<bool> asked_to_leave_{false};
 
   // The I/O thread's own.
   WorkerCore core_;

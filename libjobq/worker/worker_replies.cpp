@@ -259,6 +259,9 @@ void WorkerCore::on_push(const protocol::ReplyMessage& message, TimeMs now) {
       if (const auto found = held_.find(lease); found != held_.end())
         stop(lease, &found->second, StopReason::cancel);
     }
+  } else if (std::holds_alternative<protocol::DrainRequested>(message.body)) {
+    // It is repeated with every heartbeat.
+    if (!drain_) events_.emplace_back(worker_event::LeaveRequested{});
   } else if (const auto* bye = std::get_if<protocol::Bye>(&message.body)) {
     registered_ = false;
     if (bye->reason == Code::unknown_session) {

@@ -71,3 +71,33 @@ TEST_CASE("numbers for people") {
   CHECK(format_percent(1, 8) == "12 %");
   CHECK(format_percent(10, 10) == "100 %");
 }
+
+TEST_CASE("a table that is too wide takes short titles, then leaves columns out") {
+  Table table({{"QUEUE", Align::left},
+               {"SCHEDULED", Align::right, "SCHED"},
+               {"FAILED", Align::right, "", 1},
+               {"SLOTS", Align::right, "", 2},
+               {"DEAD", Align::right}});
+  table.add({"receipts", "1", "2 %", "8", "3"});
+  CHECK(table.render(0) ==
+        "QUEUE     SCHEDULED  FAILED  SLOTS  DEAD\nreceipts          1     2 %      8     3\n");
+  CHECK(table.render(40) == table.render(0));
+  CHECK(table.render(39) == "QUEUE     SCHED  FAILED  SLOTS  DEAD\nreceipts      1     2 %      8     3\n");
+  CHECK(table.render(30) == "QUEUE     SCHED  FAILED  DEAD\nreceipts      1     2 %     3\n");
+  CHECK(table.render(25) == "QUEUE     SCHED  DEAD\nreceipts      1     3\n");
+  CHECK(table.render(5) == table.render(25));  // What may not go stays.
+}
+
+TEST_CASE("sentences are broken at spaces") {
+  CHECK(wrap("one two three", 0, 2) == "one two three");
+  CHECK(wrap("one two three", 8, 2) == "one two\n  three");
+  CHECK(wrap("one two three", 3, 0) == "one\ntwo\nthree");
+  CHECK(wrap("extraordinarily long", 5, 1) == "extraordinarily\n long");
+  CHECK(wrap("", 5, 1).empty());
+}
+
+TEST_CASE("one job, two jobs") {
+  CHECK(count_of(1, "job", "jobs") == "1 job");
+  CHECK(count_of(0, "job", "jobs") == "0 jobs");
+  CHECK(count_of(1234, "job", "jobs") == "1,234 jobs");
+}

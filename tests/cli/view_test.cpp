@@ -5,9 +5,11 @@
 
 #include "cli/dead_groups.hpp"
 #include "cli/document.hpp"
+#include "cli/event_view.hpp"
 #include "cli/job_view.hpp"
 #include "cli/queue_params.hpp"
 #include "cli/stats_view.hpp"
+#include "cli/table.hpp"
 
 using namespace jobq::cli;
 using jobq::TimeMs;
@@ -41,11 +43,49 @@ TEST_CASE("stats show the problems first, the critical ones before the warnings"
           0) == 0);
   CHECK(has(text, "QUEUE     READY  LEASED  SCHEDULED  DEAD  OLDEST READY  IN/S  OUT/S  FAILED  DRAINS IN"));
   CHECK(has(text, "receipts  1,234       8          0     3           12s   120    131   0.2 %     2m 10s"));
-  CHECK(has(text, "idle          0       0          5     0             -     0      0       -          -"));
+  CHECK(has(text, "idle          0       0          5     0             -     0      0       -     paused"));
   CHECK(has(text,
             "broker  jobq-broker 0.1.0, pid 4242, up 3h 12m, on tcp://127.0.0.1:7710; 3 connections, 1 "
             "worker session\n"));
   CHECK(has(text, "store   /var/lib/jobq: 1.2 GiB of 16 GiB used (7.5 %), disk free 120 GiB; 1,234 commits"));
+}
+
+TEST_CASE("stats fit a terminal of 80 columns") {
+  Json document = stats_document();
+  document["queues"][0]["ready"] = 1234567;
+  std::size_t at = 0;
+  const std::string text = render_stats(document, 80);
+  while (at < text.size()) {
+    const std::size_t end = text.find('\n', at);
+    CHECK_MESSAGE(display_width(text.substr(at, end - at)) <= 80, text.substr(at, end - at));
+    at = end + 1;
+  }
+  CHECK(has(text, "OLDEST"));
+  CHECK(has(text, "DRAINS"));
+}
+
+TEST_CASE("reasons are told with their instants and their remedies") {
+  const Json document =
+      Json::parse(R"({"job": {"id": "j1a7", "queue": "receipts", "type": "mail", "state": "scheduled"},
+    "why": [{"kind": "backoff", "text": "it waits after failure 3 of 25: \"550 \u001b[2J\"", "remedy": "retry it", "since": null,
+             "until": 1795435920000},
+            {"kind": "paused", "text": "queue 'receipts' is paused", "remedy": null, "since": null, "until": null}]})");
+  CHECK(render_why(document, TimeMs{1795435320000}) ==
+        "j1a7 is scheduled in 'receipts' (type mail)\n"
+        "  it waits after failure 3 of 25: \"550 \\x1b[2J\", until 12:12:00 (in 10m)\n"
+        "    -> retry it\n"
+        "  queue 'receipts' is paused\n");
+}
+
+TEST_CASE("an event is a line") {
+  const Json event =
+      Json::parse(R"({"seq": 7, "at": 1795435320250, "event": "failed", "job": "j1a7", "queue": "receipts",
+    "type": "mail", "attempt": 3, "worker": "mailer@web-1:7", "error": "421 try\nlater", "run_at": 1795435330250})");
+  CHECK(render_event(event, 0) ==
+        "12:02:00.250  failed      j1a7     receipts/mail  failure 3, on mailer@web-1:7, ready in 10s, \"421 "
+        "try\\nlater\"\n");
+  CHECK(display_width(render_event(event, 60)) <= 61);
+  CHECK(!render_event(Json::parse("[]"), 80).empty());
 }
 
 TEST_CASE("a queue that does not drain says never, an empty one says nothing") {

@@ -358,7 +358,7 @@ class Lines(LiveCase):
         self.assertTrue(child.stdout.readline())
         child.terminate()
         self.assertEqual(child.wait(20), INTERRUPTED)
-        self.assertIn("1 lines are jobs", child.stderr.read())
+        self.assertIn("1 line is a job", child.stderr.read())
         for stream in (child.stdin, child.stdout, child.stderr):
             stream.close()
 

@@ -13,9 +13,11 @@ from processes import Workspace, program
 from scripted_broker import SILENCE, Refusal, ScriptedBroker
 
 OK, REFUSED, USAGE, NO_INPUT, NO_BROKER, INTERNAL, TRY_AGAIN = 0, 1, 64, 66, 69, 70, 75
-COMMANDS = ["stats", "enqueue", "job", "job show", "job cancel", "dead", "dead ls", "dead show", "dead redrive", "dead purge",
-            "queue", "queue ls", "queue show", "queue set", "queue pause", "queue resume", "queue purge", "worker",
-            "worker ls", "task", "ping", "check", "backup", "restore", "compact", "top"]
+COMMANDS = ["stats", "enqueue", "job", "job show", "job why", "job retry", "job snooze", "job cancel", "dead", "dead ls",
+            "dead summary", "dead show", "dead export", "dead redrive", "dead purge", "queue", "queue ls", "queue show",
+            "queue set", "queue pause", "queue resume", "queue purge", "queue rm", "worker", "worker ls", "worker show",
+            "worker drain", "task", "task ls", "task cancel", "events", "ping", "check", "backup", "restore",
+            "compact", "top"]
 
 
 class CliCase(unittest.TestCase):

@@ -42,8 +42,9 @@ class NewerClient(WireTest):
         self.assertEqual(connection.admin("ping"), {})
 
     def test_only_features_that_both_have_are_in_use(self):
-        _, welcome = self.greeted(1, 1, 2**64 - 1)
-        self.assertEqual(welcome[1], 0)
+        for said, used in ((2**64 - 1, wire.FEATURE_DRAIN), (wire.FEATURE_DRAIN, wire.FEATURE_DRAIN), (2**63, 0), (0, 0)):
+            _, welcome = self.greeted(1, 1, said)
+            self.assertEqual(welcome[1], used, said)
 
     def test_a_message_of_another_version_is_refused_and_the_connection_goes_on(self):
         connection = self.connection()
@@ -122,7 +123,7 @@ class NewerBroker(unittest.TestCase):
         done = self.space.jobq("enqueue", "q", "--body", "x")
         self.assertEqual((done.returncode, done.stdout.strip()), (0, "j7"), done.stderr)
         hello = next(fields for kind, fields in broker.requests if kind == HELLO)
-        self.assertEqual(hello[:3], [1, 1, 0], "the range and the features that this client has")
+        self.assertEqual(hello[:3], [1, 1, wire.FEATURE_DRAIN], "the range and the features that this client has")
 
     def test_a_newer_broker_that_does_not_is_quoted(self):
         self.meet((ERROR, [wire.UNSUPPORTED_VERSION, "this broker speaks wire version 2 to 3, the client 1 to 1; upgrade the older one",

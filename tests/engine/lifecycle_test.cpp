@@ -87,6 +87,13 @@ Walk walk_of(const std::string& state, const std::string& command) {
   if (command == "cancel" || command == "cancel, forgotten since") {
     return command == "cancel" ? plain({"cancel j1"}) : more(plain({"cancel j1"}), {"restart"});
   }
+  if (command == "operator's retry") return plain({"retry j1"});
+  if (command == "operator's retry, expires_at passed")
+    return more(with("expires=3s", {"retry j1"}), {"advance 4s"});
+  if (command == "operator's retry, forgotten since") return more(plain({"retry j1"}), {"restart"});
+  if (command == "operator's snooze") return plain({"put_off j1 delay=1h"});
+  if (command == "operator's snooze beyond expires_at") return with("expires=1m", {"put_off j1 delay=1h"});
+  if (command == "worker drain") return plain({"drain w told=yes"});
   if (command == "queue purge") return plain({"purge q", "task 1"});
   if (command == "redrive") return plain({"redrive q", "task 1"});
   if (command == "redrive, expires_at passed")
@@ -162,7 +169,7 @@ Walk walk_of(const std::string& state, const std::string& command) {
 }
 
 std::string expected_reply(const Row& row) {
-  const bool cancel = row.command.starts_with("cancel");
+  const bool operated = row.command.starts_with("cancel") || row.command.starts_with("operator");
   if (row.reply == "-") return "";
   if (row.reply == "task") return "moved 1";
   if (row.reply == "task, not counted") return "moved 0";
@@ -172,7 +179,7 @@ std::string expected_reply(const Row& row) {
   if (row.reply == "revoked") return "revoked j1/1";
   if (row.reply == "created") return "created j2";
   if (row.reply.starts_with("duplicate, ")) return "duplicate j1 " + row.reply.substr(11);
-  if (cancel && !row.reply.starts_with("error")) return "cancel: " + row.reply;
+  if (operated && !row.reply.starts_with("error")) return ", is " + row.reply;
   return row.reply;
 }
 
@@ -235,9 +242,9 @@ TEST_CASE("the table has a row for every state and every thing that can be said 
   std::map<std::string, std::string> seen;
   for (const Row& row : read_table()) seen[row.state] += "|" + row.command + "|";
   for (const char* state : {"scheduled", "ready", "leased", "dead", "gone"}) {
-    for (const char* command :
-         {"cancel", "queue purge", "redrive", "dead purge", "enqueue, same unique key", "expiry",
-          "any answer, other lease_no", "dispatch", "restart of the broker"}) {
+    for (const char* command : {"cancel", "operator's retry", "operator's snooze", "queue purge", "redrive",
+                                "dead purge", "enqueue, same unique key", "expiry",
+                                "any answer, other lease_no", "dispatch", "restart of the broker"}) {
       CHECK_MESSAGE(seen[state].find("|" + std::string{command} + "|") != std::string::npos,
                     state << " | " << command);
     }

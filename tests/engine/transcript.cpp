@@ -112,6 +112,12 @@ class Script::Runner {
     if (verb == "jump_wall") return world_.jump_wall({parse_ms(line.words.at(1))});
     if (verb == "restart") return world_.restart({line.ms("down")});
     if (verb == "cancel") return world_.send("op", command::CancelJob{job_id(line.words.at(1))});
+    if (verb == "retry") return world_.send("op", command::RetryJob{job_id(line.words.at(1))});
+    if (verb == "put_off") return put_off(line);
+    if (verb == "remove_queue") return world_.send("op", command::RemoveQueue{line.words.at(1)});
+    if (verb == "drain") return drain(line);
+    if (verb == "cancel_task") return world_.send("op", command::CancelTask{std::stoull(line.words.at(1))});
+    if (verb == "why") return why(line);
     if (verb == "queue") return queue(line);
     if (verb == "redrive" || verb == "purge_dead") return dead(verb, line);
     if (verb == "purge") return world_.send("op", command::PurgeQueue{line.words.at(1)});
@@ -224,6 +230,33 @@ class Script::Runner {
     return world_.send(line.words.at(1), std::move(request));
   }
 
+  // put_off JOB [delay=] [run_at=+MS]: an operator's snooze
+  std::vector<std::string> put_off(const Line& line) {
+    command::SnoozeJob request{job_id(line.words.at(1)), {line.ms("delay")}, {}};
+    if (line.has("run_at")) request.run_at = world_.now().wall + DurationMs{line.ms("run_at")};
+    return world_.send("op", request);
+  }
+
+  // drain NAME [told=yes]
+  std::vector<std::string> drain(const Line& line) {
+    const World::PeerSession* session = world_.session(line.words.at(1));
+    REQUIRE(session != nullptr);
+    return world_.send("op", command::DrainWorker{session->number, line.has("told")});
+  }
+
+  // why JOB: what stands between a ready job and a worker
+  std::vector<std::string> why(const Line& line) {
+    const auto fact = world_.store().read_job(job_id(line.words.at(1)));
+    REQUIRE((fact.ok() && fact->known));
+    const WaitView view = world_.engine().waiting(fact->meta, world_.now());
+    std::string text = fmt::format("{}workers {} serving {} busy {}/{} with room {} ahead {}{}",
+                                   view.paused ? "paused; " : "", view.workers, view.serving, view.busy,
+                                   view.slots, view.with_room, view.ahead, view.ahead_more ? " or more" : "");
+    if (view.draining > 0) text += fmt::format(" draining {}", view.draining);
+    if (view.given_back) text += " given back";
+    return {text};
+  }
+
   // queue NAME [setting=value]...
   std::vector<std::string> queue(const Line& line) {
     command::SetQueue set{.queue = line.words.at(1), .settings = {}, .create = true};
@@ -235,7 +268,7 @@ class Script::Runner {
 
   // redrive|purge_dead QUEUE [id=] [type=] [error=] [min_age=] [limit=] [rate=] [dry_run=yes]
   std::vector<std::string> dead(const std::string& verb, const Line& line) {
-    command::DeadFilter filter;
+    DeadFilter filter;
     if (line.has("id")) filter.job = job_id(line.get("id"));
     filter.has_type = line.has("type");
     filter.type = line.get("type");

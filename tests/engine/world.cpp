@@ -93,6 +93,7 @@ struct TextOf {
     for (const auto& ref : cancel.leases) text += " " + lease_text(ref);
     return text;
   }
+  std::string operator()(const protocol::DrainRequested&) const { return "drain_requested"; }
   std::string operator()(const DeliverPlan& plan) const {
     std::string text = "deliver";
     for (const PlannedDelivery& job : plan.jobs) {
@@ -103,12 +104,21 @@ struct TextOf {
   }
   std::string operator()(const AdminAnswer& answer) const {
     if (const auto* task = std::get_if<TaskReply>(&answer)) {
-      return fmt::format("task {} {} {}: scanned {} moved {} expired {}{}", task->task, task->kind,
-                         task->state == TaskState::done ? "done" : "running", task->scanned, task->moved,
-                         task->skipped_expired, task->dry_run ? " (dry run)" : "");
+      const char* state = task->state == TaskState::running ? "running"
+                          : task->state == TaskState::done  ? "done"
+                                                            : "cancelled";
+      return fmt::format("task {} {} {}: scanned {} moved {} expired {}{}", task->task, task->kind, state,
+                         task->scanned, task->moved, task->skipped_expired,
+                         task->dry_run ? " (dry run)" : "");
     }
-    if (const auto* cancel = std::get_if<CancelReply>(&answer))
-      return fmt::format("cancel: {}", to_string(cancel->state));
+    if (const auto* job = std::get_if<JobReply>(&answer)) {
+      return fmt::format("{}: was {}, is {}", to_text(job->job), to_string(job->was), to_string(job->state));
+    }
+    if (const auto* drain = std::get_if<DrainReply>(&answer)) {
+      return fmt::format("draining session {}, busy {}{}", drain->session.value, drain->busy,
+                         drain->told ? ", told" : "");
+    }
+    if (const auto* removed = std::get_if<RemoveQueueReply>(&answer)) return "removed " + removed->queue;
     return std::get<SetQueueReply>(answer).created ? "queue created" : "queue set";
   }
 };

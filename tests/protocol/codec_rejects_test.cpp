@@ -315,7 +315,7 @@ TEST_CASE("replies that are refused") {
   CHECK(code_of(Maker().header(64, 2).number(1).array(1).array(11).raw(Bytes(11, '\xC0'))) ==
         Code::bad_message);
   CHECK(code_of(Maker().header(5, 5).nil().number(1).number(1).flag(false).array(0)) == Code::unknown_verb);
-  CHECK(code_of(Maker().header(68, 2).number(1).array(0)) == Code::unknown_verb);
+  CHECK(code_of(Maker().header(69, 2).number(1).array(0)) == Code::unknown_verb);
   CHECK(code_of(Maker().header(300, 0)) == Code::unknown_verb);
   CHECK(code_of(Maker().array(3).number(2).number(2).number(1)) == Code::unsupported_version);
 }

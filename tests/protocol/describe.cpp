@@ -277,6 +277,7 @@ struct Describer {
     *title = "cancel_requested";
     w.leases("leases", m.leases);
   }
+  void operator()(const DrainRequested&) { *title = "drain_requested"; }
 };
 
 template <typename Message>

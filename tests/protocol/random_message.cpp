@@ -262,8 +262,11 @@ ReplyMessage MessageMaker::reply(std::uint64_t kind) {
     case 10:
       message.body = Revoked{leases()};
       break;
-    default:
+    case 11:
       message.body = CancelRequested{leases()};
+      break;
+    default:
+      message.body = DrainRequested{};
       break;
   }
   return message;

@@ -19,7 +19,7 @@ class MessageMaker {
   explicit MessageMaker(std::uint64_t seed) : prng_(seed) {}
 
   static constexpr std::uint64_t kRequestKinds = 7;
-  static constexpr std::uint64_t kReplyKinds = 12;
+  static constexpr std::uint64_t kReplyKinds = 13;
   // REQUIRES: kind below the number of kinds.
   RequestMessage request(std::uint64_t kind);
   ReplyMessage reply(std::uint64_t kind);

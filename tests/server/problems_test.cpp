@@ -105,3 +105,18 @@ TEST_CASE("damaged records and a clock that jumped") {
   scene.jump->noticed = TimeMs{scene.now.engine.ms - 601'000};
   CHECK(scene.kinds() == "damaged_record");
 }
+
+TEST_CASE("one is one, and two are two") {
+  Scene scene;
+  scene.view.workers = 0;
+  scene.counters.ready = 1;
+  scene.counters.dead = 1;
+  scene.rates.died_recently = 1;
+  CHECK(scene.find()[0].text == "1 ready job and no worker");
+  CHECK(scene.find()[1].text == "1 job died in the last ten minutes, 1 is dead");
+  scene.counters.ready = 2;
+  scene.counters.dead = 3;
+  scene.rates.died_recently = 2;
+  CHECK(scene.find()[0].text == "2 ready jobs and no worker");
+  CHECK(scene.find()[1].text == "2 jobs died in the last ten minutes, 3 are dead");
+}

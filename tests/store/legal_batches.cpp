@@ -265,9 +265,10 @@ void LegalBatches::die(JobId id, DeadReason reason, const std::optional<std::str
 }
 
 void LegalBatches::reschedule(JobId id, TimeMs due, Clock clock) {
-  LegalJob* job = find(id, JobState::scheduled);
+  const bool was_ready = jobs_.at(id).state == JobState::ready;
+  LegalJob* job = find(id, was_ready ? JobState::ready : JobState::scheduled);
   leave(job);
-  const TimeMs old_due = job->meta.due;
+  const TimeMs old_due = was_ready ? TimeMs{} : job->meta.due;
   const Clock old_clock = job->meta.due_clock;
   job->meta.due = due;
   job->meta.due_clock = clock;
@@ -315,6 +316,10 @@ void LegalBatches::answer(const ProducerId& id, std::uint64_t sequence, std::uin
   batch_.changes.emplace_back(
       change::PutProducer{id, now().engine, lowest_open, {{sequence, hash, std::move(results)}}});
 }
+
+void LegalBatches::put_task(const change::PutTask& task) { batch_.changes.emplace_back(task); }
+
+void LegalBatches::remove_task(std::uint64_t task) { batch_.changes.emplace_back(change::RemoveTask{task}); }
 
 void LegalBatches::forget(const ProducerId& producer) {
   producers_.erase(producer);

@@ -79,13 +79,15 @@ class LegalBatches {
   // leased -> scheduled, as a failed attempt when there is an error, otherwise as a snooze
   void retry(JobId job, TimeMs due, const std::optional<std::string>& error);
   void die(JobId job, DeadReason reason, const std::optional<std::string>& error);
-  void reschedule(JobId job, TimeMs due, Clock clock);
+  void reschedule(JobId job, TimeMs due, Clock clock);  // ready or scheduled
   void due(JobId job);
   void redrive(JobId job);
   void release_unique(TimerKey timer);  // a copy: the caller may name it by the entry that goes
   void answer(const ProducerId& producer, std::uint64_t sequence, std::uint64_t lowest_open,
               std::vector<protocol::EnqueueResult> results = {});
   void forget(const ProducerId& producer);
+  void put_task(const change::PutTask& task);
+  void remove_task(std::uint64_t task);
   void pass_time(std::int64_t ms);
 
   // Closes the batch.

@@ -130,7 +130,7 @@ void LegalBatches::random_waiting_change(Prng* prng) {
       if (const auto id = pick(prng, JobState::dead)) redrive(*id);
       return;
     case 2:
-      if (const auto id = pick(prng, JobState::scheduled)) {
+      if (const auto id = pick(prng, prng->below(2) == 0 ? JobState::ready : JobState::scheduled)) {
         const Clock clock = prng->below(2) == 0 ? Clock::engine : Clock::wall;
         reschedule(*id, now().engine + DurationMs{prng->between(1, 100'000)}, clock);
       }

@@ -42,6 +42,59 @@ TEST_CASE_FIXTURE(ContractFixture, "contract: a producer's window keeps what is 
   CHECK(reopen().producers[1].answers.size() == 1);
 }
 
+TEST_CASE_FIXTURE(ContractFixture,
+                  "contract: a task that has not ended is found again, and no number twice") {
+  CHECK(reopen().tasks.empty());
+  CHECK(reopen().next_task == 1);
+  change::PutTask task;
+  task.task = 3;
+  task.kind = TaskKind::purge_dead;
+  task.queue = 7;
+  task.filter = {
+      .job = JobId{9}, .type = "mail", .has_type = true, .error_contains = "550 \xff", .min_age_ms = 60'000};
+  task.limit = std::uint64_t{1} << 40;
+  task.rate_per_s = 50;
+  task.started_at = batches.now().engine;
+  task.cut = JobId{12};
+  task.after = JobId{4};
+  task.to_scan = 10;
+  task.scanned = 5;
+  task.moved = 4;
+  task.skipped_expired = 1;
+  batches.put_task(task);
+  change::PutTask other;
+  other.task = 300;
+  batches.put_task(other);
+  commit();
+  task.moved = 5;
+  batches.put_task(task);
+  commit();
+  Recovered found = reopen();
+  REQUIRE(found.tasks.size() == 2);
+  CHECK(found.next_task == 301);
+  const change::PutTask& kept = found.tasks[0];
+  CHECK(kept.task == 3);
+  CHECK(kept.kind == TaskKind::purge_dead);
+  CHECK(kept.queue == 7);
+  CHECK(kept.filter == task.filter);
+  CHECK(kept.limit == task.limit);
+  CHECK(kept.rate_per_s == 50);
+  CHECK(kept.started_at == task.started_at);
+  CHECK(kept.cut == task.cut);
+  CHECK(kept.after == task.after);
+  CHECK(kept.to_scan == 10);
+  CHECK(kept.scanned == 5);
+  CHECK(kept.moved == 5);
+  CHECK(kept.skipped_expired == 1);
+  CHECK(found.tasks[1].filter == DeadFilter{});
+  batches.remove_task(3);
+  batches.remove_task(300);
+  commit();
+  found = reopen();
+  CHECK(found.tasks.empty());
+  CHECK(found.next_task == 301);
+}
+
 TEST_CASE_FIXTURE(ContractFixture, "contract: queues, settings and types") {
   QueueSettings settings;
   settings.max_attempts = 3;
