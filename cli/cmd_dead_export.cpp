@@ -58,8 +58,9 @@ int write_lines(const Globals& globals, const DeadOptions& options, const Params
     return kExitInterrupted;
   }
   if (stderr_is_terminal() || !options.file.empty()) {
-    complain(fmt::format("{} of '{}' exported; they are still there (`jobq dead purge` removes them)",
-                         count_of(written, "dead job", "dead jobs"), options.queue));
+    complain(fmt::format("{} of '{}' exported; {} still there (`jobq dead purge` removes {})",
+                         count_of(written, "dead job", "dead jobs"), options.queue,
+                         written == 1 ? "it is" : "they are", written == 1 ? "it" : "them"));
   }
   return damaged > 0 ? kExitRefused : kExitOk;
 }
