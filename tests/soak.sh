@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# The long campaigns, one command each, with a summary at the end. None takes longer than two and a half hours.
+#   tests/soak.sh NAME [SCALE]   SCALE: how much of it in percent, 100 unless told (5 is a taste of some minutes)
+#   tests/soak.sh                lists the names
+# Builds what it needs in build-test/. Exits 0 when nothing was lost, doubled or broken. docs/faults.md has the last results.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export LC_ALL=C.UTF-8 CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+names=(simulator power-cuts kills repairs)
+
+describe() {
+  case $1 in
+    simulator)  echo "20,000 seeds of 20,000 operations in virtual time, as many as fit in two and a half hours" ;;
+    power-cuts) echo "300,000 images that a disk could have held when the power failed" ;;
+    kills)      echo "5,000 kill -9 of the broker under load, 5,000 of workers, 500 frozen workers" ;;
+    repairs)    echo "100,000 damaged stores, repaired" ;;
+    *) return 1 ;;
+  esac
+}
+
+if [ $# -eq 0 ]; then
+  for name in "${names[@]}"; do printf '%-12s %s\n' "$name" "$(describe "$name")"; done
+  exit 0
+fi
+name=$1 scale=${2:-100}
+describe "$name" >/dev/null || { echo "soak.sh: '$name' is not a campaign; there are: ${names[*]}" >&2; exit 64; }
+[[ $scale =~ ^[1-9][0-9]*$ && $scale -le 100 ]] ||
+  { echo "soak.sh: '$scale' is not a scale; give a number of percent from 1 to 100" >&2; exit 64; }
+
+# of N: so many at this scale, one at least.
+of() { local n=$(($1 * scale / 100)); echo $((n > 0 ? n : 1)); }
+
+tools/install_deps.sh test
+if [ ! -f build-test/build.ninja ]; then
+  compiler=g++
+  command -v ccache >/dev/null && compiler="ccache g++"
+  CXX=$compiler meson setup build-test --buildtype=debug -Dwerror=true
+fi
+echo "building ..."
+ninja -C build-test >build-test/soak-build.log || { tail -n 40 build-test/soak-build.log; exit 1; }
+
+# one TEST: without the time limit of its everyday size.
+one() { meson test -C build-test --no-rebuild --timeout-multiplier 0 --verbose "$@"; }
+
+# A history of thousands of kills would fill the memory of its judge: rounds, each with a seed and a history of its own.
+kills() {
+  local left done_so_far=0 round log=build-test/soak-kills.log
+  left=$(of 5000)
+  for ((round = 1; left > 0 && SECONDS < 9000; ++round)); do
+    local now=$((left < 250 ? left : 250))
+    if ! JOBQ_SEED=$round JOBQ_KILLS=$now JOBQ_DEATHS=$now JOBQ_FREEZES=$((now / 10 + 1)) one kill_loop >"$log"; then
+      tail -n 60 "$log"
+      return 1
+    fi
+    grep -E ' in [0-9.]+ s; ' "$log"
+    left=$((left - now)) done_so_far=$((done_so_far + now))
+    echo "[$SECONDS s] round $round: $done_so_far kills so far, $left to go"
+  done
+}
+
+echo "$name at $scale %, $(git -c safe.directory="$PWD" rev-parse --short HEAD), $(date -u +%F): $(describe "$name")"
+case $name in
+  simulator)
+    build-test/tests/sim/jobq-sim --seeds "$(of 20000)" --ops 20000 --jobs "$(nproc)" --seconds "$(of 9000)" ;;
+  power-cuts)
+    JOBQ_POWER_CUT_IMAGES=$(of 300000) one power_cut ;;
+  kills)
+    kills ;;
+  repairs)
+    JOBQ_REPAIRS=$(of 100000) one store_repair ;;
+esac
+echo "$name: passed in $SECONDS s"
