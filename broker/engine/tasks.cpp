@@ -51,8 +51,11 @@ void Engine::State::start_task(const Command& command, Task task) {
   const std::uint64_t number = task.number;
   const auto place = tasks.emplace(number, std::move(task)).first;
   keep_task(&place->second);
-  while (tasks.size() > kTasksKept && tasks.begin()->second.state != TaskState::running)
-    tasks.erase(tasks.begin());
+  if (tasks.size() > kTasksKept) {  // The oldest that has ended; a slow one may be older.
+    const auto ended = std::ranges::find_if(
+        tasks, [](const auto& entry) { return entry.second.state != TaskState::running; });
+    if (ended != tasks.end()) tasks.erase(ended);
+  }
   if (command.peer.value != 0) reply(command, AdminAnswer{task_reply(place->second)});
 }
 
