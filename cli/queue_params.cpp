@@ -96,7 +96,9 @@ Result<std::pair<std::string, std::int64_t>> parse_setting(std::string_view text
   }
   if (const auto number = scaled_number(value, ends_with(name, "bytes"))) return made(*number);
   return bad(name, value,
-             ends_with(name, "bytes") ? "it is a size, like 500MB or 2GiB" : "it is a whole number");
+             ends_with(name, "bytes") ? "it is a size, like 500MB or 2GiB"
+                                      : "it takes a whole number, if there is such a setting: `jobq queue "
+                                        "show QUEUE` lists them");
 }
 
 std::string setting_text(const std::string& name, const Json& value) {
