@@ -32,6 +32,18 @@ class Installed(Installation):
             (started,) = re.findall(r"(?m)^ExecStart=(\S+)", (units / unit).read_text(encoding="utf-8"))
             self.assertTrue((self.root / started.lstrip("/")).samefile(self.prefix / "bin" / name), started)
 
+    def test_man_pages_and_completion_know_every_command(self):
+        top_level = set(re.findall(r"(?m)^  ([a-z]+)  +[A-Z]", run(self.prefix / "bin" / "jobq", "--help").split("Subcommands:")[-1]))
+        self.assertLessEqual({"stats", "enqueue", "job", "dead", "queue", "worker", "task", "events", "top", "backup"}, top_level)
+        for page in ("man1/jobq.1", "man1/jobq-worker.1", "man8/jobq-broker.8"):
+            self.assertTrue((self.prefix / "share" / "man" / page).is_file(), page)
+        manual = (self.prefix / "share" / "man" / "man1" / "jobq.1").read_text(encoding="utf-8")
+        bash = (self.prefix / "share" / "bash-completion" / "completions" / "jobq").read_text(encoding="utf-8")
+        zsh = (self.prefix / "share" / "zsh" / "site-functions" / "_jobq").read_text(encoding="utf-8")
+        for command in top_level:
+            for name, text in (("jobq.1", manual), ("bash completion", bash), ("zsh completion", zsh)):
+                self.assertRegex(text, rf"\b{command}\b", f"{name} does not know `jobq {command}`")
+
     def test_headers_are_all_installed_and_stand_alone(self):
         for folder in sorted(path for path in (ROOT / "include" / "jobq").rglob("*.hpp")):
             name = folder.relative_to(ROOT / "include" / "jobq")
