@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 using jobq::runner::Descriptor;
@@ -96,14 +97,28 @@ TEST_CASE("why a process cannot be started is told, and leaves nothing") {
   CHECK(errno == ECHILD);
 }
 
-TEST_CASE("a process leads its own group, has its environment, default signals and only three descriptors") {
+// The signals that this process ignores, as it is written in /proc: nohup and shells hand some down.
+std::string ignored_signals() {
+  std::ifstream status{"/proc/self/status"};
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("SigIgn:\t")) return "SigIgn:" + line.substr(8) + "\n";
+  }
+  return "";
+}
+
+TEST_CASE("a process leads its own group, has its environment, plain signals and only three descriptors") {
   CHECK(output_of("echo $GREETING") == "hello\n");
   CHECK(output_of("[ $(cut -d' ' -f5 /proc/$$/stat) = $$ ] && echo leads") == "leads\n");
   const Descriptor leaked{::open("/dev/null", O_RDONLY)};  // not close-on-exec
   REQUIRE(leaked.open());
   CHECK(output_of("ls /proc/$$/fd") == "0\n1\n2\n");
-  const auto before = ::signal(SIGPIPE, SIG_IGN);
-  CHECK(output_of("grep SigIgn /proc/$$/status | tr -d '\\t'") == "SigIgn:0000000000000000\n");
+  // What whoever started us had decided stays so; what we have decided for ourselves is undone.
+  const auto before = ::signal(SIGPIPE, SIG_DFL);
+  const std::string inherited = ignored_signals();
+  REQUIRE(inherited.starts_with("SigIgn:"));
+  ::signal(SIGPIPE, SIG_IGN);
+  REQUIRE(ignored_signals() != inherited);
+  CHECK(output_of("grep SigIgn /proc/$$/status | tr -d '\\t'") == inherited);
   CHECK(output_of("grep SigBlk /proc/$$/status | tr -d '\\t'") == "SigBlk:0000000000000000\n");
   ::signal(SIGPIPE, before);
 }
