@@ -201,13 +201,18 @@ std::optional<std::uint64_t> Network::pick() {
 }
 
 void Network::cut_one() {
-  if (const auto number = pick()) end(*number, {prng_.between(0, 50)}, {prng_.between(0, 50)});
+  if (const auto number = pick()) {
+    const DurationMs second{prng_.between(0, 50)}, first{prng_.between(0, 50)};
+    end(*number, first, second);
+  }
 }
 
 void Network::darken_one() {
-  if (const auto number = pick())
-    end(*number, {prng_.between(kNoticedAfterMs, kNoticedAtLatestMs)},
-        {prng_.between(kNoticedAfterMs, kNoticedAtLatestMs)});
+  if (const auto number = pick()) {
+    const DurationMs second{prng_.between(kNoticedAfterMs, kNoticedAtLatestMs)};
+    const DurationMs first{prng_.between(kNoticedAfterMs, kNoticedAtLatestMs)};
+    end(*number, first, second);
+  }
 }
 
 void Network::outage(DurationMs span) {

@@ -121,7 +121,10 @@ void SimWorker::run(const worker_event::Run& run, TimeMs now) {
   core_.started(run.job.lease, now);
   const bool long_run = !script_->healed && prng_.below(20) == 0;
   const std::int64_t at_most = script_->healed ? 2 : (long_run ? stage_.mix->run_max_ms : stage_.mix->run_ms);
-  running_.emplace(now + DurationMs{prng_.between(0, at_most)}, outcome_of(run));
+  // Draws one after the other, each in a statement: compilers differ in the order of arguments.
+  JobOutcome outcome = outcome_of(run);
+  const DurationMs takes{prng_.between(0, at_most)};
+  running_.emplace(now + takes, std::move(outcome));
 }
 
 JobOutcome SimWorker::outcome_of(const worker_event::Run& run) {
