@@ -153,15 +153,15 @@ struct ForgetProducer {
 // A task over many jobs that goes on after a restart: what it was asked, and how far it is. Written in the batch of what
 // it did.
 struct PutTask {
-  std::uint64_t task = 0;
+  std::uint64_t number = 0;
   TaskKind kind = TaskKind::redrive;
   QueueNo queue = 0;
   DeadFilter filter;
   std::uint64_t limit = 0;
   std::uint32_t rate_per_s = 0;
   TimeMs started_at{};
-  JobId cut{};
-  JobId after{};
+  JobId cut{};    // only jobs below it: what comes in later is none of its business
+  JobId after{};  // where it stands
   std::uint64_t to_scan = 0, scanned = 0, moved = 0, skipped_expired = 0;
 };
 struct RemoveTask {  // it has ended

@@ -23,30 +23,21 @@
 
 namespace jobq {
 
-// A piece of work over many jobs, done page by page between the other commands.
-struct Task {
+// A piece of work over many jobs, done page by page between the other commands: what is stored of it while it runs, and
+// what it needs besides.
+struct Task : change::PutTask {
   using Kind = TaskKind;
-  std::uint64_t number = 0;
-  Kind kind = Kind::redrive;
-  QueueNo queue = 0;
-  DeadFilter filter;
-  std::uint64_t limit = 0;
-  std::uint32_t rate_per_s = 0;
   bool dry_run = false;
-  TimeMs started_at{}, ended_at{};
-  JobId cut{};  // only jobs below it: what comes in later is none of its business
+  TimeMs ended_at{};
   TaskState state = TaskState::running;
   bool read_asked = false;
   bool stored = false;  // goes on after a restart
   // What the rate is counted from: a broker that was down does not make up for it in a rush.
   TimeMs rate_from{};
   std::uint64_t moved_before = 0;
-  // Where it stands.
-  JobId after{};
   std::vector<Lane> lanes;  // purge_queue: still to do, the first one now
   std::vector<Clock> clocks;
   TimerKey timer_after{};
-  std::uint64_t to_scan = 0, scanned = 0, moved = 0, skipped_expired = 0;
 };
 
 struct Engine::State {

@@ -62,21 +62,7 @@ void Engine::State::start_task(const Command& command, Task task) {
 // What is stored of it goes with the changes of this turn, so that its counts are exact after a restart.
 void Engine::State::keep_task(Task* task) {
   if (!task->stored) return;
-  change::PutTask put;
-  put.task = task->number;
-  put.kind = task->kind;
-  put.queue = task->queue;
-  put.filter = task->filter;
-  put.limit = task->limit;
-  put.rate_per_s = task->rate_per_s;
-  put.started_at = task->started_at;
-  put.cut = task->cut;
-  put.after = task->after;
-  put.to_scan = task->to_scan;
-  put.scanned = task->scanned;
-  put.moved = task->moved;
-  put.skipped_expired = task->skipped_expired;
-  out->changes.emplace_back(std::move(put));
+  out->changes.emplace_back(static_cast<const change::PutTask&>(*task));
 }
 
 void Engine::State::end_task(Task* task, TaskState state) {
@@ -102,27 +88,15 @@ void Engine::State::list_lanes(Task* task) const {
 void Engine::State::resume_tasks(const std::vector<change::PutTask>& stored) {
   for (const change::PutTask& put : stored) {
     Task task;
-    task.number = put.task;
-    task.kind = put.kind;
-    task.queue = put.queue;
-    task.filter = put.filter;
-    task.limit = put.limit;
-    task.rate_per_s = put.rate_per_s;
-    task.started_at = put.started_at;
-    task.moved_before = put.moved;
-    task.cut = put.cut;
+    static_cast<change::PutTask&>(task) = put;
     task.stored = true;
-    task.to_scan = put.to_scan;
-    task.scanned = put.scanned;
-    task.moved = put.moved;
-    task.skipped_expired = put.skipped_expired;
+    task.moved_before = put.moved;
     if (task.kind == Task::Kind::purge_queue) {
+      task.after = {};
       list_lanes(&task);
-    } else {
-      task.after = put.after;
     }
-    next_task = std::max(next_task, task.number + 1);
-    tasks.emplace(task.number, std::move(task));
+    next_task = std::max(next_task, put.number + 1);
+    tasks.emplace(put.number, std::move(task));
   }
 }
 

@@ -48,8 +48,8 @@ Result<BatchNo> MemoryStore::submit(std::span<const Change> changes, const Mark&
 }
 
 void MemoryStore::apply(const change::PutTask& put) {
-  tasks_[put.task] = put;
-  next_task_ = std::max(next_task_, put.task + 1);
+  tasks_[put.number] = put;
+  next_task_ = std::max(next_task_, put.number + 1);
 }
 
 void MemoryStore::apply(const change::RemoveTask& remove) {

@@ -36,7 +36,7 @@ void encode_task(const change::PutTask& put, std::string* out) {
 change::PutTask decode_task(std::uint64_t task, std::string_view row) {
   ByteReader reader(row);
   change::PutTask put;
-  put.task = task;
+  put.number = task;
   const std::uint64_t kind = reader.number();
   if (kind > static_cast<std::uint64_t>(TaskKind::drop_dead)) {
     throw_damaged(fmt::format("task {} is of kind {}, which this version does not know", task, kind));
@@ -64,12 +64,12 @@ change::PutTask decode_task(std::uint64_t task, std::string_view row) {
 
 void LmdbStore::apply(Batch* batch, const change::PutTask& put) {
   const auto next = batch->txn.get(Table::meta, kNextTask);
-  if (!next || ByteReader(*next).number() <= put.task) {
-    ByteWriter(&row_).number(put.task + 1);
+  if (!next || ByteReader(*next).number() <= put.number) {
+    ByteWriter(&row_).number(put.number + 1);
     batch->txn.put(Table::meta, kNextTask, row_);
   }
   encode_task(put, &row_);
-  batch->txn.put(Table::meta, task_key(put.task), row_);
+  batch->txn.put(Table::meta, task_key(put.number), row_);
 }
 
 void LmdbStore::apply(Batch* batch, const change::RemoveTask& remove) {

@@ -20,17 +20,7 @@ struct EventWorld : ServerWorld {
     greet(kPeer);
     settle();
   }
-  json ask(std::vector<Param> params = {}) {
-    received(kPeer);
-    send(kPeer, Admin{"events", std::move(params)});
-    settle();
-    const auto messages = received(kPeer);
-    REQUIRE(messages.size() == 1);
-    if (const auto* error = std::get_if<Error>(&messages[0].body)) {
-      return {{"error", to_string(error->code)}, {"text", error->text}};
-    }
-    return json::from_msgpack(std::get<AdminReply>(messages[0].body).document);
-  }
+  json ask(std::vector<Param> params = {}) { return ServerWorld::ask(kPeer, "events", std::move(params)); }
   // Goes on from the last answer.
   json next(std::vector<Param> params = {}) {
     params.push_back({"stream", std::string_view(stream)});

@@ -43,6 +43,18 @@ std::vector<protocol::ReplyMessage> ServerWorld::received(PeerId peer) {
   return messages;
 }
 
+nlohmann::json ServerWorld::ask(PeerId peer, std::string_view verb, std::vector<protocol::Param> params) {
+  received(peer);
+  send(peer, protocol::Admin{verb, std::move(params)});
+  settle();
+  const auto messages = received(peer);
+  REQUIRE(messages.size() == 1);
+  if (const auto* error = std::get_if<protocol::Error>(&messages[0].body)) {
+    return {{"error", to_string(error->code)}, {"text", error->text}};
+  }
+  return nlohmann::json::from_msgpack(std::get<protocol::AdminReply>(messages[0].body).document);
+}
+
 protocol::Enqueue enqueue_one(std::string_view queue, std::string_view body, std::string_view unique_key) {
   protocol::Enqueue enqueue;
   enqueue.groups.push_back({queue, 0, 1});

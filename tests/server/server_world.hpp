@@ -3,7 +3,9 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "broker/server/server.hpp"
@@ -29,6 +31,8 @@ class ServerWorld {
   }
   // Everything sent to the peer since the last call, decoded. Views hold until the next call for the same peer.
   std::vector<protocol::ReplyMessage> received(PeerId peer);
+  // The document that an operator is answered with, or {"error", "text"}. Drops what came before.
+  nlohmann::json ask(PeerId peer, std::string_view verb, std::vector<protocol::Param> params = {});
   // The only message of this type that the peer got since the last call; fails the test otherwise.
   template <typename T>
   T only(PeerId peer) {

@@ -47,7 +47,7 @@ TEST_CASE_FIXTURE(ContractFixture,
   CHECK(reopen().tasks.empty());
   CHECK(reopen().next_task == 1);
   change::PutTask task;
-  task.task = 3;
+  task.number = 3;
   task.kind = TaskKind::purge_dead;
   task.queue = 7;
   task.filter = {
@@ -63,7 +63,7 @@ TEST_CASE_FIXTURE(ContractFixture,
   task.skipped_expired = 1;
   batches.put_task(task);
   change::PutTask other;
-  other.task = 300;
+  other.number = 300;
   batches.put_task(other);
   commit();
   task.moved = 5;
@@ -73,7 +73,7 @@ TEST_CASE_FIXTURE(ContractFixture,
   REQUIRE(found.tasks.size() == 2);
   CHECK(found.next_task == 301);
   const change::PutTask& kept = found.tasks[0];
-  CHECK(kept.task == 3);
+  CHECK(kept.number == 3);
   CHECK(kept.kind == TaskKind::purge_dead);
   CHECK(kept.queue == 7);
   CHECK(kept.filter == task.filter);
