@@ -61,6 +61,12 @@ int exit_code_of(StoreProblem problem) {
   return exit_code::kStoreIo;
 }
 
+// The first start writes: a disk that fails or is full is no damage, and a supervisor should try again.
+int exit_code_of_recovery(const Status& status) {
+  if (status.code() == Code::disk_full || status.code() == Code::store_full) return exit_code::kNoSpace;
+  return status.code() == Code::io_error ? exit_code::kStoreIo : exit_code::kStoreDamaged;
+}
+
 // Connections are capped below the limit of descriptors: at the limit ZeroMQ's accept loop would spin.
 std::uint32_t connections_allowed(std::uint64_t wanted) {
   rlimit limit{};
@@ -180,7 +186,7 @@ int run(const CommandLine& line, const Config& config) {
   Result<std::unique_ptr<Store>> store = open_lmdb_store(lmdb_options(config), &problem);
   if (!store.ok()) return fail(exit_code_of(problem), store.status().text());
   const Result<Recovered> recovered = (*store)->recover();
-  if (!recovered.ok()) return fail(exit_code::kStoreDamaged, recovered.status().text());
+  if (!recovered.ok()) return fail(exit_code_of_recovery(recovered.status()), recovered.status().text());
   ServerClock clock(recovered->mark.now, ServerClock::system());
   if (!clock.start_warning().empty()) log::warning("{}", clock.start_warning());
   Engine engine(config.engine, *recovered, std::random_device{}());

@@ -7,20 +7,21 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export LC_ALL=C.UTF-8 CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
-names=(simulator power-cuts kills repairs)
+names=(simulator power-cuts kills disk-faults repairs)
 
 describe() {
   case $1 in
     simulator)  echo "20,000 seeds of 20,000 operations in virtual time, as many as fit in two and a half hours" ;;
     power-cuts) echo "300,000 images that a disk could have held when the power failed, half of them of stores that do not sync" ;;
     kills)      echo "5,000 kill -9 of the broker under load, 5,000 of workers, 200 frozen workers, as many as fit in two and a half hours" ;;
+    disk-faults) echo "the Nth write, last page, sync and growth fails, N = 1 to 200, once and for ever, with 20 seeds: 82,000 cases" ;;
     repairs)    echo "10,000 damaged stores, repaired" ;;
     *) return 1 ;;
   esac
 }
 
 if [ $# -eq 0 ]; then
-  for name in "${names[@]}"; do printf '%-12s %s\n' "$name" "$(describe "$name")"; done
+  for name in "${names[@]}"; do printf '%-13s %s\n' "$name" "$(describe "$name")"; done
   exit 0
 fi
 name=$1 scale=${2:-100}
@@ -60,6 +61,16 @@ kills() {
   [ "$left" -eq 0 ] || echo "the time is over: $left kills were not made"
 }
 
+disk_faults() {
+  local round rounds log=build-test/soak-disk-faults.log
+  rounds=$(of 20)
+  for ((round = 1; round <= rounds && SECONDS < 9000; ++round)); do
+    JOBQ_SEED=$round JOBQ_DISK_FAULTS_SECONDS=3600 one disk_faults >"$log" || { tail -n 60 "$log"; return 1; }
+    sed -n 's/.*MESSAGE: [^ ]* //p' "$log"
+    echo "[$SECONDS s] seed $round of $rounds"
+  done
+}
+
 echo "$name at $scale %, $(git -c safe.directory="$PWD" rev-parse --short HEAD), $(date -u +%F): $(describe "$name")"
 case $name in
   simulator)
@@ -68,6 +79,8 @@ case $name in
     JOBQ_POWER_CUT_IMAGES=$(of 150000) one power_cut ;;
   kills)
     kills ;;
+  disk-faults)
+    disk_faults ;;
   repairs)
     JOBQ_REPAIRS=$(of 10000) one store_repair ;;
 esac

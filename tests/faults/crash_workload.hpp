@@ -10,16 +10,20 @@ namespace jobq::faults {
 
 class CrashWorkload {
  public:
-  explicit CrashWorkload(std::uint64_t seed) : prng_(seed) {}
+  explicit CrashWorkload(std::uint64_t seed, const RandomLimits& limits = {.live_target = 150,
+                                                                           .body_bytes_max = 60'000,
+                                                                           .changes_max = 40})
+      : prng_(seed), limits_(limits) {}
 
   LegalBatch next() {
     batches_.pass_time(1);
-    return batches_.random_batch(&prng_, {.live_target = 150, .body_bytes_max = 60'000, .changes_max = 40});
+    return batches_.random_batch(&prng_, limits_);
   }
   [[nodiscard]] const LegalBatches& batches() const { return batches_; }
 
  private:
   Prng prng_;
+  RandomLimits limits_;
   LegalBatches batches_;
 };
 
