@@ -7,13 +7,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export LC_ALL=C.UTF-8 CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
-names=(simulator power-cuts kills disk-faults repairs)
+names=(simulator power-cuts kills shutdowns disk-faults repairs)
 
 describe() {
   case $1 in
     simulator)  echo "20,000 seeds of 20,000 operations in virtual time, as many as fit in two and a half hours" ;;
     power-cuts) echo "300,000 images that a disk could have held when the power failed, half of them of stores that do not sync" ;;
     kills)      echo "5,000 kill -9 of the broker under load, 5,000 of workers, 200 frozen workers, as many as fit in two and a half hours" ;;
+    shutdowns)  echo "ext4 and XFS shut down under the whole broker, 1,000 times each" ;;
     disk-faults) echo "the Nth write, last page, sync and growth fails, N = 1 to 200, once and for ever, with 20 seeds: 82,000 cases" ;;
     repairs)    echo "10,000 damaged stores, repaired" ;;
     *) return 1 ;;
@@ -49,8 +50,8 @@ kills() {
   local left done_so_far=0 round log=build-test/soak-kills.log
   left=$(of 5000)
   for ((round = 1; left > 0 && SECONDS < 9000; ++round)); do
-    local now=$((left < 250 ? left : 250))
-    if ! JOBQ_SEED=$round JOBQ_KILLS=$now JOBQ_DEATHS=$now JOBQ_FREEZES=$((now / 25 + 1)) one kill_loop >"$log"; then
+    local now=$((left < 500 ? left : 500))
+    if ! JOBQ_SEED=$round JOBQ_KILLS=$now JOBQ_KILL_SECONDS=3600 JOBQ_DEATHS=$now JOBQ_FREEZES=$((now / 25 + 1)) one kill_loop >"$log"; then
       tail -n 60 "$log"
       return 1
     fi
@@ -59,6 +60,18 @@ kills() {
     echo "[$SECONDS s] round $round: $done_so_far kills so far, $left to go"
   done
   [ "$left" -eq 0 ] || echo "the time is over: $left kills were not made"
+}
+
+shutdowns() {
+  local left done_so_far=0 round log=build-test/soak-shutdowns.log
+  left=$(of 1000)
+  for ((round = 1; left > 0 && SECONDS < 9000; ++round)); do
+    local now=$((left < 200 ? left : 200))
+    JOBQ_SEED=$round JOBQ_SHUTDOWNS=$now JOBQ_SHUTDOWN_SECONDS=3600 one file_system_shutdown >"$log" || { tail -n 60 "$log"; return 1; }
+    grep -E ' in [0-9.]+ s; |LOUD' "$log"
+    left=$((left - now)) done_so_far=$((done_so_far + now))
+    echo "[$SECONDS s] round $round: $done_so_far of each so far, $left to go"
+  done
 }
 
 disk_faults() {
@@ -79,6 +92,8 @@ case $name in
     JOBQ_POWER_CUT_IMAGES=$(of 150000) one power_cut ;;
   kills)
     kills ;;
+  shutdowns)
+    shutdowns ;;
   disk-faults)
     disk_faults ;;
   repairs)
