@@ -69,6 +69,10 @@ class Producer {
     ++load_.shared->ready;
     const std::int64_t begun = now_ns();
     while (!load_.shared->stop && (load_.count == 0 || sent_ < load_.count)) {
+      if (load_.shared->paused) {
+        sleep_ms(1);
+        continue;
+      }
       if (load_.one_at_a_time) {
         enqueue_and_wait();
         continue;

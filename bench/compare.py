@@ -4,6 +4,11 @@
 rates of different rows are not to be compared.
 
   compare.py --build build-bench [--quick] [--json] [--only TEXT] [--pairs N] [--seconds S]
+  compare.py --build build-bench --churn [--minutes 60] [--json]
+
+--churn lets 20,000 jobs in flight be acked in any order for so long, with the bare loop between the slices, and prints
+CPU per job, rate and size of the store of the last slices beside the first; then the size of a store whose backlog was
+drained and came again.
 """
 
 import argparse
@@ -26,6 +31,20 @@ def broker(case, *options):
     return ["bench_broker", "--case", case, *options]
 
 
+def body_rows():
+    """MB/s of bodies of some sizes beside plain sequential writes with an fdatasync after every MiB (or body). At most
+    32 MiB unconfirmed and 64 MiB in flight."""
+    goals = {64: None, 1024: None, 16 << 10: 0.5, 128 << 10: 0.5, 1 << 20: 0.5}
+    for size, goal in goals.items():
+        window = str(max(16, min(10_000, (32 << 20) // size)))
+        in_flight = str(max(32, min(20_000, (64 << 20) // size)))
+        load = ["--body", str(size), "--window", window, "--credit", window, "--in-flight", in_flight]
+        name = f"{size} B" if size < 1024 else f"{size >> 10} KiB" if size < 1 << 20 else "1 MiB"
+        for case, what in (("enqueue", "enqueue"), ("packed", "full cycle")):
+            yield (f"bodies of {name}, {what} / plain writes", broker(case, *load), ["plain_writes", "--body", str(size)],
+                   "mb_per_s", goal if case == "packed" else None, False)
+
+
 # name, what is measured, what it is divided by, the figure, the goal, and whether --quick leaves it out
 ROWS = [
     ("single / bare", broker("single"), BARE_SINGLE, "jobs_per_s", 0.5, False),
@@ -44,8 +63,18 @@ ROWS = [
     ("unique keys, 20,000 live / plain", broker("unique"), PACKED, "jobs_per_s", 0.4, False),
     ("unique keys, 1 M live / plain", broker("unique-1m"), PACKED, "jobs_per_s", None, True),
     ("1,000 producers and workers / one each", broker("peers"), ORDERED, "jobs_per_s", 0.7, False),
+    ("a worker stopped reading / not", broker("stopped"), [*ORDERED, "--credit", "1000"], "jobs_per_s", 0.95, False),
+    *body_rows(),
+    ("1,000 idle workers / bare", broker("idle"), ["bare_loop", "--mode", "idle"], "broker_cpu_percent", 1.0, False),
+    ("delivery to an idle worker / bare", broker("latency", "--rate", "20"), ["bare_loop", "--mode", "latency", "--rate", "20"],
+     "delivery_p50_us", None, False),
+    ("delivery to an idle worker / one fdatasync", broker("latency", "--rate", "20"),
+     ["plain_writes", "--body", "4096", "--sync-every", "4096", "--rate", "20"], ("delivery_p50_us", "confirm_p50_us"), None,
+     False),
 ]
-LOWER_IS_BETTER = {"confirm_p50_us", "delivery_p50_us"}
+LOWER_IS_BETTER = {"confirm_p50_us", "delivery_p50_us", "broker_cpu_percent"}
+# A commit of LMDB waits for the disk twice: fdatasync of the pages, then the meta page through a descriptor with O_DSYNC.
+DISK_WAITS_PER_COMMIT = 2
 
 
 def machine():
@@ -68,13 +97,13 @@ class Bench:
     def __init__(self, arguments):
         self.arguments = arguments
 
-    def run(self, command):
+    def run(self, command, timeout_s=1200):
         program = os.path.join(self.arguments.build, "bench", command[0])
         words = [program, *command[1:], "--json", "--seconds", str(self.arguments.seconds),
                  "--warm-up", str(self.arguments.warm_up), "--dir", self.arguments.dir]
         if command[0] == "bench_broker":
             words += ["--broker", os.path.join(self.arguments.build, "broker", "jobq-broker")]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=1200, check=False)
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=None if "churn" in words else subprocess.PIPE, text=True, timeout=timeout_s, check=False)
         if done.returncode != 0:
             sys.exit(f"{' '.join(words)}: exit code {done.returncode}\n{done.stderr}")
         return json.loads(done.stdout)
@@ -86,6 +115,22 @@ class Bench:
             for command, rows in ((a, rows_a), (b, rows_b)) if number % 2 == 0 else ((b, rows_b), (a, rows_a)):
                 rows.append(self.run(command))
         return rows_a, rows_b
+
+
+    def churn(self, minutes):
+        bare = os.path.join(self.arguments.build, "bench", "bare_loop")
+        rows = [self.run(broker("churn", "--minutes", str(minutes), "--bare", bare), 60 * minutes + 3600),
+                self.run(broker("refill"))]
+        if self.arguments.json:
+            print("\n".join(map(json.dumps, rows)))
+            return
+        run, refill = rows
+        print(f"churn, {minutes:g} minutes: broker CPU per job, last to first {run['cpu_last_to_first']:.3f} (goal <= 1.05; "
+              f"{run['broker_cpu_us_first']:.2f} to {run['broker_cpu_us']:.2f} us), rate beside the bare loop "
+              f"{run['ratio_to_bare_first']:.3f} to {run['ratio_to_bare_last']:.3f}, store {run['disk_mb_first']:.0f} to "
+              f"{run['disk_mb_last']:.0f} MB")
+        print(f"store with {int(refill['backlog']):,} jobs waiting {refill['disk_mb_full']:.0f} MB, drained "
+              f"{refill['disk_mb_drained']:.0f} MB, with as many again {refill['disk_mb_refilled']:.0f} MB")
 
 
 def interval(ratios):
@@ -108,17 +153,29 @@ def cpu_of(row):
 
 
 def result_of(name, figure, goal, rows_a, rows_b):
-    ratio, low, high = interval([a[figure] / b[figure] for a, b in zip(rows_a, rows_b)])
-    result = {"row": name, "figure": figure, "value": median_of(rows_a, figure), "against": median_of(rows_b, figure),
+    """`figure`: of both, or a pair of names where they differ."""
+    figure, figure_b = (figure, figure) if isinstance(figure, str) else figure
+    ratio, low, high = interval([a[figure] / b[figure_b] for a, b in zip(rows_a, rows_b)])
+    result = {"row": name, "figure": figure, "value": median_of(rows_a, figure), "against": median_of(rows_b, figure_b),
               "ratio": ratio, "low": low, "high": high, "goal": goal, "pairs": len(rows_a)}
     if "/ bare" in name:
         result["ratio_to_bare"] = ratio
     for field in ("broker_cpu_us", "producer_cpu_us", "worker_cpu_us", "commits_per_s", "rss_anon_mb"):
         result[field] = median_of(rows_a, field)
-    result["cpu_ratio"] = statistics.median(cpu_of(b) / cpu_of(a) for a, b in zip(rows_a, rows_b))
-    result["broker_cpu_ratio"] = statistics.median(
-        b["broker_cpu_us"] / a["broker_cpu_us"] for a, b in zip(rows_a, rows_b))
+    result["disk_waits_per_s"] = DISK_WAITS_PER_COMMIT * result["commits_per_s"]
+    result["disk_waits_per_job"] = (
+        DISK_WAITS_PER_COMMIT / median_of(rows_a, "jobs_per_commit") if median_of(rows_a, "jobs_per_commit") else 0)
+    # Without jobs (idle), or beside a program that is no broker, there is no CPU per job to compare.
+    comparable = all(row.get("broker_cpu_us") for row in (*rows_a, *rows_b)) and figure_b == figure
+    result["cpu_ratio"] = (
+        statistics.median(cpu_of(b) / cpu_of(a) for a, b in zip(rows_a, rows_b)) if comparable else 0)
+    result["broker_cpu_ratio"] = (
+        statistics.median(b["broker_cpu_us"] / a["broker_cpu_us"] for a, b in zip(rows_a, rows_b)) if comparable else 0)
     return result
+
+
+def number(value):
+    return f"{value:>9.0f}" if value >= 100 else f"{value:>9.2f}"
 
 
 def line_of(result):
@@ -128,9 +185,10 @@ def line_of(result):
         lower = result["figure"] in LOWER_IS_BETTER
         met = result["ratio"] <= result["goal"] if lower else result["ratio"] >= result["goal"]
         goal = f"{'<=' if lower else '>='} {result['goal']}{'' if met else ' MISSED'}"
-    return (f"{result['row']:<42} {result['value']:>9.0f} {result['against']:>9.0f} {result['ratio']:>6.2f} "
+    return (f"{result['row']:<42} {number(result['value'])} {number(result['against'])} {result['ratio']:>6.2f} "
             f"{spread:<14} {goal:<14} {result['cpu_ratio']:>5.2f} {result['broker_cpu_us']:>7.2f} "
-            f"{result['producer_cpu_us']:>7.2f} {result['worker_cpu_us']:>7.2f} {result['commits_per_s']:>9.0f}")
+            f"{result['producer_cpu_us']:>7.2f} {result['worker_cpu_us']:>7.2f} {result['disk_waits_per_s']:>8.0f} "
+            f"{result['disk_waits_per_job']:>9.4f}")
 
 
 def main():
@@ -138,6 +196,8 @@ def main():
     parser.add_argument("--build", required=True)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--churn", action="store_true")
+    parser.add_argument("--minutes", type=float, default=2, help="of --churn")
     parser.add_argument("--only", default="")
     parser.add_argument("--pairs", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0)
@@ -154,7 +214,10 @@ def main():
         print(f"commit {about['commit']}, {about['processor']}, {about['cores']} cores, {about['memory_gb']} GB, "
               f"kernel {about['kernel']}, load {about['load']:.1f}; {arguments.pairs} pairs of {arguments.seconds:g} s")
         print(f"{'':<42} {'jobs/s':>9} {'against':>9} {'ratio':>6} {'95 %':<14} {'goal':<14} {'CPU':>5} "
-              f"{'broker':>7} {'produc.':>7} {'worker':>7} {'commits/s':>9}")
+              f"{'broker':>7} {'produc.':>7} {'worker':>7} {'waits/s':>8} {'waits/job':>9}")
+    if arguments.churn:
+        bench.churn(arguments.minutes)
+        return
     for name, a, b, figure, goal, long in ROWS:
         if arguments.only not in name or (long and arguments.quick):
             continue
@@ -162,7 +225,8 @@ def main():
         print(json.dumps(result) if arguments.json else line_of(result), flush=True)
     if not arguments.json:
         print("ratio: of the pairs' figures; CPU: CPU per job of all processes, B's over A's; broker, producer and\n"
-              "worker in us of CPU per job; latencies in us instead of jobs/s")
+              "worker in us of CPU per job; waits: for the disk, two a commit; latencies in us, bodies in MB/s and idle brokers in\n"
+              "% of a core instead of jobs/s")
 
 
 if __name__ == "__main__":

@@ -207,6 +207,7 @@ std::string to_json(const Row& row) {
     add(fmt::format("confirm_{}_us", names[i]).c_str(), row.confirm_us[i]);
     add(fmt::format("delivery_{}_us", names[i]).c_str(), row.delivery_us[i]);
   }
+  for (const auto& [name, value] : row.more) json[name] = value;
   return json.dump();
 }
 
@@ -230,6 +231,7 @@ std::string to_line(const Row& row) {
   };
   latencies("confirm", row.confirm_us);
   latencies("delivery", row.delivery_us);
+  for (const auto& [name, value] : row.more) line += fmt::format("  {} {:.2f}", name, value);
   if (row.failed > 0) line += fmt::format("  {} failed", row.failed);
   if (row.refused > 0) line += fmt::format("  {} refused", row.refused);
   return line;

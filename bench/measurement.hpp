@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace jobq::bench {
@@ -44,6 +45,7 @@ class Histogram {
 struct SharedState {
   std::atomic<bool> stop{false};
   std::atomic<bool> measuring{false};   // latencies count
+  std::atomic<bool> paused{false};      // producers send nothing
   std::atomic<std::uint32_t> ready{0};  // processes that have begun
   std::atomic<std::uint64_t> enqueued{0};
   std::atomic<std::uint64_t> confirmed{0};
@@ -103,6 +105,7 @@ struct Row {
   double first_delivery_ms = 0, stats_ms = 0;
   std::uint64_t failed = 0, refused = 0;
   double confirm_us[3] = {0, 0, 0}, delivery_us[3] = {0, 0, 0};  // p50, p99, p999
+  std::vector<std::pair<std::string, double>> more;  // what only this case has, by the name of its figure
   void take_latencies(const SharedState& shared);
   void set_commits(std::uint64_t commits);
   [[nodiscard]] double mb_per_s() const { return jobs_per_s * static_cast<double>(body_bytes) / 1e6; }
