@@ -51,13 +51,13 @@ def run_json(words, timeout_s=600):
 class Pairs:
     def __init__(self, arguments):
         self.arguments = arguments
-        self.common = ["--json", "--seconds", str(arguments.seconds), "--warm-up", str(arguments.warm_up), "--window",
-                       str(arguments.window)]
+        self.common = ["--json", "--seconds", str(arguments.seconds), "--window", str(arguments.window)]
 
     def jobq(self, case):
         build = self.arguments.build
         words = [os.path.join(build, "bench", "bench_broker"), "--broker", os.path.join(build, "broker", "jobq-broker"),
-                 "--case", case, "--dir", self.arguments.dir, "--credit", str(self.arguments.window), *self.common]
+                 "--case", case, "--dir", self.arguments.dir, "--credit", str(self.arguments.window),
+                 "--warm-up", str(self.arguments.warm_up), *self.common]
         return run_json(words + (["--backlog", str(self.backlog(BACKLOG))] if case == "deliver" else []))
 
     def backlog(self, jobs):
@@ -68,7 +68,7 @@ class Pairs:
             peer.start()
         try:
             words = [*peer.command(), "--name", peer.name, "--mode", mode, "--port", str(peer.port), "--server-pid",
-                     str(peer.process.pid), *self.common]
+                     str(peer.process.pid), "--warm-up", str(max(self.arguments.warm_up, peer.warm_up)), *self.common]
             return run_json(words + (["--backlog", str(self.backlog(peer.backlog))] if mode == "deliver" else []))
         finally:
             if peer.fresh:

@@ -42,6 +42,7 @@ class Peer:
     fresh = True          # a start is cheap: one for each measurement
     backlog = 300_000     # for the row of deliveries alone
     patience_s = 20
+    warm_up = 0           # where it needs longer than others
 
     def __init__(self, build, parent_directory):
         self.build = build
@@ -162,7 +163,8 @@ class BullMq(Redis):
     goal = 15
     packages = "redis-server nodejs npm"
     program = "bullmq"
-    backlog = 40_000
+    backlog = 60_000
+    warm_up = 2           # node, and a worker that fills its hundred places one after the other
 
     def missing(self):
         if self.server_path() is None or shutil.which("node") is None:
