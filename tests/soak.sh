@@ -12,7 +12,7 @@ names=(simulator power-cuts kills shutdowns disk-faults repairs)
 describe() {
   case $1 in
     simulator)  echo "20,000 seeds of 20,000 operations in virtual time, as many as fit in two and a half hours" ;;
-    power-cuts) echo "300,000 images that a disk could have held when the power failed, half of them of stores that do not sync" ;;
+    power-cuts) echo "300,000 images that a disk could have held when the power failed, as many as fit in two and a half hours" ;;
     kills)      echo "5,000 kill -9 of the broker under load, 5,000 of workers, 200 frozen workers, as many as fit in two and a half hours" ;;
     shutdowns)  echo "ext4 and XFS shut down under the whole broker, 1,000 times each" ;;
     disk-faults) echo "the Nth write, last page, sync and growth fails, N = 1 to 200, once and for ever, with 20 seeds: 82,000 cases" ;;
@@ -62,6 +62,21 @@ kills() {
   [ "$left" -eq 0 ] || echo "the time is over: $left kills were not made"
 }
 
+# One process per core, with seeds of its own; each says every 20 seeds how far it is.
+power_cuts() {
+  local core cores failed=0 each pids=()
+  cores=$(nproc)
+  each=$(($(of 300000) / cores))
+  for ((core = 1; core <= cores; ++core)); do
+    JOBQ_SEED=$((core * 1000000)) JOBQ_POWER_CUT_IMAGES=$each JOBQ_POWER_CUT_SECONDS=8900 \
+      JOBQ_RECORDER=$PWD/build-test/tests/faults/jobq_recorder.so JOBQ_BATCH_WRITER=$PWD/build-test/tests/faults/batch_writer \
+      build-test/tests/faults/power_cut_test --no-colors=true &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
+  return $failed
+}
+
 shutdowns() {
   local left done_so_far=0 round log=build-test/soak-shutdowns.log
   left=$(of 1000)
@@ -89,7 +104,7 @@ case $name in
   simulator)
     build-test/tests/sim/jobq-sim --seeds "$(of 20000)" --ops 20000 --jobs "$(nproc)" --seconds "$(of 9000)" ;;
   power-cuts)
-    JOBQ_POWER_CUT_IMAGES=$(of 150000) one power_cut ;;
+    power_cuts ;;
   kills)
     kills ;;
   shutdowns)

@@ -2,7 +2,8 @@
 // record come images of what the disk could have held at any moment. Each image must open, hold every
 // confirmed batch and at most the one under way, be exactly what the plain store says, and go on working.
 //
-// JOBQ_POWER_CUT_IMAGES sets how many images are tried (default 300).
+// Rounds of some hundred images, each of another run from another seed, until there are JOBQ_POWER_CUT_IMAGES (default 20,000)
+// or JOBQ_POWER_CUT_SECONDS (default 45) are over; one round at least. JOBQ_SEED is the first seed (default 7).
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -30,6 +32,11 @@ namespace {
 
 constexpr std::uint64_t kSeed = 7;
 
+long number_from(const char* variable, long otherwise) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? otherwise : std::strtol(text, nullptr, 10);
+}
+
 std::string program(const char* variable) {
   const char* path = std::getenv(variable);
   REQUIRE_MESSAGE(path != nullptr, variable, " is not set: run this with `meson test`");
@@ -37,7 +44,7 @@ std::string program(const char* variable) {
 }
 
 // Runs batch_writer to its end and reads what it did to the disk.
-std::vector<DiskEntry> record(int batches, const std::string& lmdb_flags) {
+std::vector<DiskEntry> record(std::uint64_t seed, int batches, int compact, const std::string& lmdb_flags) {
   const TemporaryDirectory temporary;
   const std::string data = temporary.path() + "/data", log = temporary.path() + "/log";
   std::filesystem::create_directory(data);
@@ -46,8 +53,8 @@ std::vector<DiskEntry> record(int batches, const std::string& lmdb_flags) {
   if (!lmdb_flags.empty()) environment.push_back("RECORDER_LMDB_FLAGS=" + lmdb_flags);
   // A sanitizer wants to be loaded first; here it is the recorder.
   environment.push_back("ASAN_OPTIONS=verify_asan_link_order=0");
-  const std::vector<std::string> command{program("JOBQ_BATCH_WRITER"), data, std::to_string(kSeed),
-                                         std::to_string(batches)};
+  const std::vector<std::string> command{program("JOBQ_BATCH_WRITER"), data, std::to_string(seed),
+                                         std::to_string(batches), std::to_string(compact)};
   std::vector<char*> arguments, variables;
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   for (const std::string& word : environment) variables.push_back(const_cast<char*>(word.c_str()));
@@ -68,11 +75,11 @@ std::vector<DiskEntry> record(int batches, const std::string& lmdb_flags) {
 
 // What must be in a store that has seen so many batches.
 struct Expected {
-  CrashWorkload workload{kSeed};
+  CrashWorkload workload;
   MemoryStore store;
   std::map<TimeMs, std::uint64_t> batch_at{{TimeMs{}, 0}};  // engine clock of a mark -> batch
   std::uint64_t batches = 0;
-  Expected() { JOBQ_CHECK(store.recover().ok()); }
+  explicit Expected(std::uint64_t seed) : workload(seed) { JOBQ_CHECK(store.recover().ok()); }
   void advance() {
     const LegalBatch batch = workload.next();
     JOBQ_CHECK(store.submit(batch.changes, batch.mark).ok());
@@ -164,15 +171,15 @@ std::vector<bool> crash_points(const std::vector<DiskEntry>& log, int images) {
   return chosen;
 }
 
-Score replay(const std::vector<DiskEntry>& log, int images) {
+Score replay(std::uint64_t seed, const std::vector<DiskEntry>& log, int images) {
   // Syncs of images prove nothing and cost most of the time: in memory they are free.
   if (access("/dev/shm", W_OK) == 0) setenv("TMPDIR", "/dev/shm", 0);
   const TemporaryDirectory temporary;
   const std::vector<bool> chosen = crash_points(log, images);
   Score score;
-  Prng prng{kSeed};
+  Prng prng{seed};
   DiskModel disk;
-  Expected expected;
+  Expected expected{seed};
   std::int64_t confirmed = -1;
   for (std::size_t at = 1; at <= log.size(); ++at) {
     const DiskEntry& entry = log[at - 1];
@@ -191,40 +198,55 @@ Score replay(const std::vector<DiskEntry>& log, int images) {
       if (confirmed < 0) ++score.of_creation;
       if (disk.pending() > 0) ++score.with_pending;
       if (!wrong.empty() && ++score.bad == 1)
-        score.first = fmt::format("entry {} of {}, {}: {}", at, log.size(), to_string(cut), wrong);
+        score.first =
+            fmt::format("seed {}, entry {} of {}, {}: {}", seed, at, log.size(), to_string(cut), wrong);
       std::filesystem::remove_all(directory);
       std::filesystem::remove(directory + ".answer");
     }
   }
-  MESSAGE(score.images, " images, ", score.of_creation, " of the creation, ", score.with_pending,
-          " with writes in flight: ", score.bad, " bad");
   return score;
 }
 
-int images_wanted() {
-  const char* text = std::getenv("JOBQ_POWER_CUT_IMAGES");
-  return text == nullptr ? 300 : std::max(100, static_cast<int>(std::strtol(text, nullptr, 10)));
+void tell(std::uint64_t seeds, const Score& score) {
+  fmt::print(stderr, "{} seeds from {}: {} images, {} of the creation, {} with writes in flight: {} bad\n",
+             seeds, number_from("JOBQ_SEED", kSeed), score.images, score.of_creation, score.with_pending,
+             score.bad);
 }
 
 }  // namespace
 
 TEST_CASE("whatever a power cut leaves on the disk, every confirmed batch is there and nothing is torn") {
-  const int images = images_wanted();
-  const Score score = replay(record(std::max(60, images / 5), ""), images);
+  constexpr int kRound = 400, kBatches = 60, kCompact = 25;
+  const auto began = std::chrono::steady_clock::now();
+  const std::chrono::seconds allowed{number_from("JOBQ_POWER_CUT_SECONDS", 45)};
+  const long images = number_from("JOBQ_POWER_CUT_IMAGES", 20'000);
+  Score score;
+  std::uint64_t seeds = 0;
+  do {
+    const std::uint64_t seed = static_cast<std::uint64_t>(number_from("JOBQ_SEED", kSeed)) + seeds;
+    const Score round = replay(seed, record(seed, kBatches, kCompact, ""), kRound);
+    score.images += round.images;
+    score.bad += round.bad;
+    score.of_creation += round.of_creation;
+    score.with_pending += round.with_pending;
+    if (score.first.empty()) score.first = round.first;
+    if (++seeds % 20 == 0) tell(seeds, score);
+  } while (score.images < images && std::chrono::steady_clock::now() - began < allowed);
+  tell(seeds, score);
   CHECK_MESSAGE(score.bad == 0, score.first);
-  CHECK(score.images >= images * 9 / 10);
+  CHECK(score.images >= kRound * 9 / 10);
   CHECK(score.of_creation >= 20);
   CHECK(score.with_pending >= score.images / 4);
 }
 
 // The teeth: LMDB told not to sync, or not to sync its last page, must be noticed by the same replay.
 TEST_CASE("a store that does not sync is found out") {
-  const Score score = replay(record(30, "10000"), 150);  // MDB_NOSYNC
+  const Score score = replay(kSeed, record(kSeed, 30, 0, "10000"), 150);  // MDB_NOSYNC
   CHECK(score.bad >= score.images / 10);
 }
 
 TEST_CASE("a store that does not sync its last page is found out") {
-  const Score score = replay(record(30, "40000"), 150);  // MDB_NOMETASYNC
+  const Score score = replay(kSeed, record(kSeed, 30, 0, "40000"), 150);  // MDB_NOMETASYNC
   CHECK(score.bad > 0);
 }
 
