@@ -27,8 +27,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kStatusEvery{5'000};
 constexpr milliseconds kBuryAgain{100};
-// timeout(1) and its like send a signal twice, to the process and to its group: that is not a second wish.
-constexpr milliseconds kSameSignal{300};
 constexpr milliseconds kNoBrokerNotice{3'000};
 
 // What somebody has asked us to ignore is not heard: a shell's background job of Ctrl-C, `nohup` of a hang-up. (A blocked
@@ -99,7 +97,7 @@ void Duty::loop() {
 
 void Duty::notice_missing_broker() {
   notice_at_.reset();
-  if (worker_->registered() || stops_ > 0) return;
+  if (worker_->registered() || stops_.count() > 0) return;
   log::warning(
       "no broker has answered at {} yet: is jobq-broker running, and does it listen there? Waiting for it",
       shop_->options.endpoint);
@@ -130,17 +128,14 @@ void Duty::hear_signals() {
 }
 
 void Duty::stop() {
-  const auto now = Clock::now();
-  if (stops_ == 1 && now - stopped_at_ < kSameSignal) return;
-  stopped_at_ = now;
-  ++stops_;
-  if (stops_ == 1) {
+  if (!stops_.hear(Clock::now())) return;
+  if (stops_.count() == 1) {
     log::info(
         "stopping: {} running commands may end within {}; a second signal hands their jobs back at once",
         shop_->totals.running.load(), cli::write_duration(shop_->options.drain_timeout.count()));
     supervisor_.stopping();
   }
-  if (stops_ == 2) {
+  if (stops_.count() == 2) {
     log::warning("stopping at once: {} running commands are killed, their jobs handed back",
                  shop_->totals.running.load());
     // In this order: nobody else gets a job while its command still runs here.
@@ -149,7 +144,7 @@ void Duty::stop() {
     if (crew_ != nullptr) crew_->close(Clock::now());
     shop_->groups.kill_all();
   }
-  if (stops_ <= 2) worker_->stop();
+  if (stops_.count() <= 2) worker_->stop();
 }
 
 void Duty::feed(Clock::time_point now) {

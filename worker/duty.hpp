@@ -11,6 +11,7 @@
 
 #include "jobq/worker.hpp"
 #include "libjobq/base/supervisor.hpp"
+#include "libjobq/worker/stop_wishes.hpp"
 #include "worker/descriptor.hpp"
 #include "worker/workshop.hpp"
 
@@ -51,10 +52,9 @@ class Duty {
   Descriptor signals_;
   Descriptor finished_;
   bool run_over_ = false;
-  int stops_ = 0;
+  StopWishes stops_;
   bool burying_ = false;  // something that is ours hides what may lie behind it
   std::string status_;
-  Clock::time_point stopped_at_;
   Clock::time_point feed_at_;
   std::optional<Clock::time_point> notice_at_;
 };

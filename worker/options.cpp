@@ -12,6 +12,7 @@
 
 #include "cli/duration.hpp"
 #include "jobq/version.hpp"
+#include "libjobq/base/endpoint.hpp"
 #include "libjobq/protocol/codec.hpp"
 #include "libjobq/protocol/limits.hpp"
 #include "manual/definition.hpp"
@@ -171,7 +172,7 @@ Status read_texts(const Texts& texts, Options* options) {
 }
 
 Status check_together(const Options& options) {
-  if (!options.endpoint.starts_with("tcp://") && !options.endpoint.starts_with("ipc://")) {
+  if (!is_endpoint(options.endpoint)) {
     return {
         Code::bad_argument,
         fmt::format("the endpoint '{}' is neither tcp://HOST:PORT nor ipc://PATH (--endpoint, JOBQ_ENDPOINT)",

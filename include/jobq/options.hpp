@@ -145,7 +145,8 @@ struct WorkerOptions {
   // queue's lease must call Context::extend() itself or the job is given to another worker.
   bool extend_leases = true;
 
-  // run() handles SIGTERM and SIGINT: the first begins the drain, a second one hands everything back at once.
+  // run() handles SIGTERM and SIGINT: the first begins the drain, a second one hands everything back at once (what comes
+  // within 0.3 s of the first is the same signal said again: timeout(1) sends two).
   // The handlers that were installed before are put back when run() returns.
   bool handle_signals = true;
 

@@ -67,10 +67,10 @@ SignalWatch::~SignalWatch() {
   ::close(fd_);
 }
 
-int SignalWatch::take() {
+int SignalWatch::take(StopWishes::Clock::time_point now) {
   std::uint64_t count = 0;
   if (::read(fd_, &count, sizeof(count)) != static_cast<ssize_t>(sizeof(count))) return 0;
-  return static_cast<int>(count);
+  return wishes_.hear(now) ? 1 : 0;
 }
 
 }  // namespace jobq

@@ -4,6 +4,8 @@
 // Thread-safety: construction and destruction from any thread. Errors: without descriptors fd() is -1.
 #pragma once
 
+#include "libjobq/worker/stop_wishes.hpp"
+
 namespace jobq {
 
 class SignalWatch {
@@ -15,11 +17,13 @@ class SignalWatch {
 
   // Readable after a signal.
   [[nodiscard]] int fd() const { return fd_; }
-  // How many came since the last call.
-  int take();
+  // How many wishes to stop came since the last call (0 or 1): signals that are heard together are one, and so are those
+  // that StopWishes takes for one.
+  int take(StopWishes::Clock::time_point now);
 
  private:
   int fd_ = -1;
+  StopWishes wishes_;
 };
 
 }  // namespace jobq

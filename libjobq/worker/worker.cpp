@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "libjobq/base/endpoint.hpp"
 #include "libjobq/identity.hpp"
 #include "libjobq/protocol/codec.hpp"
 #include "libjobq/protocol/limits.hpp"
@@ -96,7 +97,7 @@ class WorkerImpl {
 WorkerImpl::WorkerImpl(std::string endpoint, WorkerOptions options)
     : endpoint_(std::move(endpoint)), options_(std::move(options)) {
   if (const Status status = check_options(options_); !status.ok()) throw Error(status);
-  if (!endpoint_.starts_with("tcp://") && !endpoint_.starts_with("ipc://")) {
+  if (!is_endpoint(endpoint_)) {
     throw Error(Code::bad_endpoint,
                 fmt::format("'{}' is no endpoint: tcp://HOST:PORT or ipc://PATH", endpoint_));
   }
@@ -198,7 +199,7 @@ void WorkerImpl::wait_until_done(WorkerPeer* peer, SignalWatch* signals) {
     std::uint64_t count = 0;
     if (fds[0].revents != 0) [[maybe_unused]]
       const ssize_t got = ::read(changed_fd_, &count, sizeof(count));
-    if (fds[1].revents != 0) stops_ += signals->take();
+    if (fds[1].revents != 0) stops_ += signals->take(StopWishes::Clock::now());
   }
 }
 
