@@ -42,8 +42,8 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine* line) {
       ->check(CLI::Range(3, 1'000'000));
   app.set_version_flag("--version", std::string("jobq-broker ") + JOBQ_VERSION);
   app.footer(
-      "Exit codes: docs/configuration.md. 0 stopped by SIGTERM, 64 wrong flags, 69 cannot listen, 77 "
-      "insecure, 78 bad\n"
+      "Exit codes: docs/configuration.md. 0 stopped by SIGTERM, 64 wrong flags, 69 cannot listen, 70 "
+      "internal error, 77 insecure, 78 bad\n"
       "configuration, 80 store in use, 81 damaged, 82 newer, 83 not writable, 84 network file system, 85 no "
       "space,\n"
       "86 not a store, 87 other failure of the store, 88 a commit failed while serving.");

@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <fstream>
+#include <ios>
 #include <iterator>
 #include <optional>
 #include <set>
@@ -223,11 +226,19 @@ Status read_config_text(std::string_view toml, const std::string& name, Config* 
 }
 
 Status read_config_file(const std::string& path, Config* config) {
+  const auto cannot = [&path] {
+    return Status{Code::bad_argument,
+                  fmt::format("cannot read the configuration file {}: {}", path, std::strerror(errno))};
+  };
   std::ifstream file(path, std::ios::binary);
-  if (!file) return {Code::bad_argument, fmt::format("cannot read the configuration file {}", path)};
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (file.bad()) return {Code::bad_argument, fmt::format("cannot read the configuration file {}", path)};
-  return read_config_text(text, path, config);
+  if (!file) return cannot();
+  try {
+    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    if (file.bad()) return cannot();
+    return read_config_text(text, path, config);
+  } catch (const std::ios_base::failure&) {  // a directory, for example: the buffer throws
+    return cannot();
+  }
 }
 
 Status check_endpoint(std::string_view endpoint) {

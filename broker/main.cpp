@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <exception>
 #include <random>
 
 #include "broker/command_line.hpp"
@@ -29,6 +30,7 @@ using Steady = std::chrono::steady_clock;
 
 // Descriptors besides those of connections: the store, the log, ZeroMQ's own.
 constexpr std::uint64_t kOtherDescriptors = 64;
+constexpr rlim_t kDescriptorsMin = 32;  // with fewer, ZeroMQ ends the process by itself
 constexpr DurationMs kForever{std::int64_t{24} * 3600 * 1000};
 
 int fail(int code, const std::string& text) {
@@ -65,6 +67,21 @@ int exit_code_of(StoreProblem problem) {
 int exit_code_of_recovery(const Status& status) {
   if (status.code() == Code::disk_full || status.code() == Code::store_full) return exit_code::kNoSpace;
   return status.code() == Code::io_error ? exit_code::kStoreIo : exit_code::kStoreDamaged;
+}
+
+Status check_descriptors() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max >= kDescriptorsMin) return {};
+  return {Code::io_error,
+          fmt::format("this process may have {} descriptors only, too few to serve; raise `ulimit -n` "
+                      "(LimitNOFILE=)",
+                      limit.rlim_max)};
+}
+
+// Of a store that failed while it served. Going on would hide sound jobs: a damaged row of an index, for example, may name
+// ten thousand of them.
+int exit_code_of(const Status& failure) {
+  return failure.code() == Code::corruption ? exit_code::kStoreDamaged : exit_code::kSyncFailed;
 }
 
 // Connections are capped below the limit of descriptors: at the limit ZeroMQ's accept loop would spin.
@@ -159,10 +176,14 @@ int serve(const CommandLine& line, Config config, Server* server, Signals* signa
     }
     if (const Status turned = server->turn(supervisor->alive_every().value_or(kForever)); !turned.ok()) {
       log::error(
-          "the store failed, so the broker ends: {}. Nothing was confirmed that is not on disk; a restart is "
-          "safe",
-          turned.text());
-      return exit_code::kSyncFailed;
+          "the store failed, so the broker ends: {}. Nothing was confirmed that is not on disk; {}",
+          turned.text(),
+          turned.code() == Code::corruption
+              ? fmt::format(
+                    "a restart meets the damage again: `jobq check {} --repair NEW_DIR` saves what is sound",
+                    config.data)
+              : "a restart is safe");
+      return exit_code_of(turned);
     }
     if (supervisor->alive_every()) supervisor->alive(clock->read().engine);
   }
@@ -181,6 +202,9 @@ int run(const CommandLine& line, const Config& config) {
     log::warning("libzmq {}.{}.{} has known holes; use 4.3.4 or newer", major, minor, patch);
   }
 
+  if (const Status enough = check_descriptors(); !enough.ok())
+    return fail(exit_code::kInternal, enough.text());
+
   Signals signals;  // before the first thread
   StoreProblem problem = StoreProblem::none;
   Result<std::unique_ptr<Store>> store = open_lmdb_store(lmdb_options(config), &problem);
@@ -196,7 +220,7 @@ int run(const CommandLine& line, const Config& config) {
 
   Server server(config, {store->get(), &engine, transport->get(), &clock}, *recovered);
   if (const Status started = server.start(); !started.ok())
-    return fail(exit_code::kSyncFailed, started.text());
+    return fail(exit_code_of(started), started.text());
   log_start(config, *recovered, **transport, began);
   Supervisor supervisor;
   supervisor.ready();
@@ -206,11 +230,7 @@ int run(const CommandLine& line, const Config& config) {
   return serve(line, config, &server, &signals, &supervisor, &clock);
 }
 
-}  // namespace
-}  // namespace jobq
-
-int main(int argc, char** argv) {
-  using namespace jobq;
+int broker_main(int argc, char** argv) {
   CommandLine line;
   if (const std::optional<int> code = read_command_line(argc, argv, &line)) return *code;
   if (line.print_config) {
@@ -226,4 +246,17 @@ int main(int argc, char** argv) {
     return exit_code::kOk;
   }
   return run(line, *config);
+}
+
+}  // namespace
+}  // namespace jobq
+
+int main(int argc, char** argv) {
+  try {
+    return jobq::broker_main(argc, argv);
+  } catch (const std::exception& error) {  // out of memory, most of all
+    return jobq::fail(
+        jobq::exit_code::kInternal,
+        fmt::format("{}. Nothing was confirmed that is not on disk; a restart is safe", error.what()));
+  }
 }

@@ -35,6 +35,7 @@ std::string count_of(std::uint64_t number, const char* noun) {
 int check_store_of(const Globals& globals, const Options& options) {
   catch_interrupts();
   Json problems = Json::array();
+  ProblemLines shown;
   Progress progress;
   const auto sink = [&](std::string_view line) {
     progress.clear();
@@ -45,7 +46,7 @@ int check_store_of(const Globals& globals, const Options& options) {
     } else if (problem && globals.json) {
       problems.push_back(row);
     } else if (problem) {
-      fmt::print("{}\n", problem_text(row));
+      shown.show(row);
     }
   };
   const auto go_on = [&] {
@@ -65,6 +66,7 @@ int check_store_of(const Globals& globals, const Options& options) {
   if (globals.json && !options.dump) {
     print_json({{"path", options.dir}, {"counts", counts_json(counts)}, {"problems", problems}});
   } else if (!options.dump) {
+    shown.show_rest();
     fmt::print("{}; {}\n", counts_text(counts),
                counts.problems == 0 ? std::string{"no problems"} : count_of(counts.problems, "problem"));
     if (counts.problems > 0)

@@ -176,7 +176,11 @@ void add_enqueue(CLI::App* app, Context* context) {
   sub->add_option("--at", args->at,
                   "Not before this time: 2026-11-23T14:30:00Z, or '2026-11-23 14:30' local time");
   sub->add_option("--expires", args->expires, "Drop it when it has not started this long from now");
-  sub->add_option("--key", args->key, "Unique key: while a job of the queue holds it, no second one is made");
+  sub->add_option("--key", args->key, "Unique key: while a job of the queue holds it, no second one is made")
+      ->check([](const std::string& key) {  // a variable of a script that was never set
+        return key.empty() ? std::string("an empty key protects from nothing; give one, or leave --key out")
+                           : std::string();
+      });
   sub->add_option("--unique-for", args->unique_for, "Hold the key this long after the job's end as well");
   sub->add_option("--max-attempts", args->max_attempts,
                   "Failures before it is put among the dead (default: the queue's)")

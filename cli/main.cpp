@@ -14,9 +14,11 @@
 #include "cli/command.hpp"
 #include "cli/duration.hpp"
 #include "cli/exit_codes.hpp"
+#include "cli/spelling.hpp"
 #include "cli/table.hpp"
 #include "cli/terminal.hpp"
 #include "jobq/version.hpp"
+#include "libjobq/base/endpoint.hpp"
 #include "manual/definition.hpp"
 
 namespace jobq::cli {
@@ -76,6 +78,16 @@ const CLI::App* deepest(const CLI::App* app, std::string* path) {
   return app;
 }
 
+std::vector<std::string> options_of(const CLI::App& app, const CLI::App* command) {
+  std::vector<std::string> names;
+  for (const CLI::App* one : {&app, command}) {
+    for (const CLI::Option* option : one->get_options()) {
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    }
+  }
+  return names;
+}
+
 int usage_error(const CLI::App& app, const CLI::ParseError& error) {
   std::string path;
   const CLI::App* at = deepest(&app, &path);
@@ -85,17 +97,25 @@ int usage_error(const CLI::App& app, const CLI::ParseError& error) {
   if (const auto commands = at->get_subcommands([](const CLI::App*) { return true; }); !commands.empty()) {
     std::vector<std::string> names;
     for (const CLI::App* command : commands) names.push_back(command->get_name());
-    text = fmt::format("{}; there are: {}",
-                       left.empty() ? fmt::format("`{}` needs a command", path)
-                                    : fmt::format("`{}` knows no '{}'", path, printable(left.front())),
-                       fmt::join(names, ", "));
+    text = left.empty()
+               ? fmt::format("`{}` needs a command", path)
+               : fmt::format(
+                     "`{}` knows no '{}'{}", path, printable(left.front()),
+                     did_you_mean(left.front(), left.front().starts_with("-") ? options_of(app, at) : names));
+    if (left.empty() || !left.front().starts_with("-"))
+      text += fmt::format("; there are: {}", fmt::join(names, ", "));
+  } else if (const auto option =
+                 std::ranges::find_if(left, [](const std::string& one) { return one.starts_with("--"); });
+             option != left.end()) {
+    text = fmt::format("`{}` knows no '{}'{}", path, printable(*option),
+                       did_you_mean(*option, options_of(app, at)));
   }
   complain(fmt::format("{}; `{} --help` shows how", text, path));
   return kExitUsage;
 }
 
 int check_globals(Globals* globals) {
-  if (globals->endpoint.rfind("tcp://", 0) != 0 && globals->endpoint.rfind("ipc://", 0) != 0) {
+  if (!is_endpoint(globals->endpoint)) {
     complain(
         fmt::format("the endpoint '{}' is neither tcp://HOST:PORT nor ipc://PATH (--endpoint, JOBQ_ENDPOINT)",
                     globals->endpoint));

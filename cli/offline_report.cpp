@@ -17,6 +17,32 @@ std::string problem_text(const Json& problem) {
                      text_at(problem, "text"));
 }
 
+namespace {
+
+constexpr std::uint64_t kShownOfAKind = 10;
+
+// "lane_index: it is ready and not in the index of its lane", whichever job that is.
+std::string kind_of(const Json& problem) {
+  std::string text = text_at(problem, "text");
+  if (const std::size_t colon = text.find(": "); text.starts_with("job ") && colon != std::string::npos)
+    text.erase(0, colon + 2);
+  return text_at(problem, "table", "store") + ": " + text;
+}
+
+}  // namespace
+
+void ProblemLines::show(const Json& problem) {
+  if (seen_[kind_of(problem)]++ < kShownOfAKind) fmt::print("{}\n", problem_text(problem));
+}
+
+void ProblemLines::show_rest() const {
+  for (const auto& [kind, count] : seen_) {
+    if (count <= kShownOfAKind) continue;
+    fmt::print("and {} more in {} (--json lists all)\n",
+               group_digits(static_cast<std::int64_t>(count - kShownOfAKind)), kind);
+  }
+}
+
 std::string counts_text(const CheckCounts& counts) {
   const auto digits = [](std::uint64_t number) { return group_digits(static_cast<std::int64_t>(number)); };
   return fmt::format("{} job{} in {} queue{}: {} ready, {} scheduled, {} leased, {} dead",

@@ -3,6 +3,8 @@
 // Thread-safety: one thread.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -14,6 +16,18 @@ namespace jobq::cli {
 
 // A line of the checker for people: what is wrong and where.
 std::string problem_text(const Json& problem);
+
+// Prints problems as they are found, of each kind the first ones: one damaged row may be a problem of ten thousand jobs.
+class ProblemLines {
+ public:
+  void show(const Json& problem);
+  // How many of each kind were not printed.
+  void show_rest() const;
+
+ private:
+  std::map<std::string, std::uint64_t> seen_;  // what is wrong, without the job -> how often
+};
+
 // "2 jobs in 4 queues: 0 ready, 2 scheduled, 0 leased, 0 dead"
 std::string counts_text(const CheckCounts& counts);
 Json counts_json(const CheckCounts& counts);

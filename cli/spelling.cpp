@@ -24,6 +24,20 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+std::string did_you_mean(std::string_view wanted, const std::vector<std::string>& names) {
+  constexpr std::size_t kNear = 2;
+  const std::string* nearest = nullptr;
+  std::size_t least = std::min(kNear, wanted.size() / 2) + 1;
+  for (const std::string& name : names) {
+    const std::size_t distance = edit_distance(wanted, name);
+    if (distance < least) {
+      least = distance;
+      nearest = &name;
+    }
+  }
+  return nearest == nullptr ? "" : fmt::format("; did you mean '{}'?", *nearest);
+}
+
 std::string no_such_queue_text(std::string_view wanted, std::vector<std::string> existing) {
   constexpr std::size_t kShown = 8;
   const std::string no_queue = fmt::format("no queue is called '{}'", printable(wanted));

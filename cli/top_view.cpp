@@ -108,13 +108,15 @@ void add_head(const Json& stats, const TopState& state, std::size_t width, std::
     scheduled += int_at(queue, "scheduled");
     dead += int_at(queue, "dead");
   }
-  lines->push_back(cut(
-      fmt::format("broker {}, pid {}, up {}, {} connections, {} workers; store {} of {}, disk free {}",
-                  text_at(broker, "version", "?"), int_at(broker, "pid"),
-                  format_duration(int_at(broker, "uptime_ms")), int_at(broker, "connections"),
-                  int_at(broker, "sessions"), format_bytes(int_at(store, "used_bytes")),
-                  format_bytes(int_at(store, "map_bytes")), format_bytes(int_at(store, "disk_free_bytes"))),
-      width));
+  lines->push_back(
+      cut(fmt::format("broker {}, pid {}, up {}, {}, {}; store {} of {}, disk free {}",
+                      text_at(broker, "version", "?"), int_at(broker, "pid"),
+                      format_duration(int_at(broker, "uptime_ms")),
+                      count_of(int_at(broker, "connections"), "connection", "connections"),
+                      count_of(int_at(broker, "sessions"), "worker", "workers"),
+                      format_bytes(int_at(store, "used_bytes")), format_bytes(int_at(store, "map_bytes")),
+                      format_bytes(int_at(store, "disk_free_bytes"))),
+          width));
   lines->push_back(cut(fmt::format("jobs   {} ready, {} leased, {} scheduled, {} dead; {}/s in, {}/s out",
                                    group_digits(ready), group_digits(leased), group_digits(scheduled),
                                    group_digits(dead), format_rate(in), format_rate(out)),

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+using jobq::cli::did_you_mean;
 using jobq::cli::edit_distance;
 using jobq::cli::no_such_queue_text;
 
@@ -11,6 +12,15 @@ TEST_CASE("the distance of two names is what it takes to make one of the other")
   CHECK(edit_distance("", "abc") == 3);
   CHECK(edit_distance("recipts", "receipts") == 1);
   CHECK(edit_distance("kitten", "sitting") == 3);
+}
+
+TEST_CASE("a name that is near enough may have been meant") {
+  const std::vector<std::string> names{"stats", "top", "enqueue"};
+  CHECK(did_you_mean("stat", names) == "; did you mean 'stats'?");
+  CHECK(did_you_mean("enqeue", names) == "; did you mean 'enqueue'?");
+  CHECK(did_you_mean("frob", names).empty());
+  CHECK(did_you_mean("x", names).empty());
+  CHECK(did_you_mean("", {}).empty());
 }
 
 TEST_CASE("a wrong queue name gets the nearest ones first") {

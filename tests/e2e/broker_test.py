@@ -18,7 +18,7 @@ import zmq
 
 from processes import _die_with_parent, program, wait_until
 
-USAGE, CANNOT_LISTEN, INSECURE, BAD_CONFIG = 64, 69, 77, 78
+USAGE, CANNOT_LISTEN, INTERNAL, INSECURE, BAD_CONFIG = 64, 69, 70, 77, 78
 STORE_IN_USE, DAMAGED, READ_ONLY, NETWORK_FS, NO_SPACE, NOT_A_STORE, STORE_IO = 80, 81, 83, 84, 85, 86, 87
 FREE_PORT = "tcp://127.0.0.1:0"
 
@@ -166,6 +166,7 @@ class Flags(Case):
                          self.file("range.toml", "[queue_defaults]\nlease_ms = 1\n"))
         self.assert_ends(BAD_CONFIG, ["not TOML"], "--config", self.file("broken.toml", "[limits\n"))
         self.assert_ends(BAD_CONFIG, ["cannot read"], "--config", f"{self.directory}/none.toml")
+        self.assert_ends(BAD_CONFIG, ["cannot read", "Is a directory"], "--config", self.directory)
 
     def test_sample_is_what_the_program_prints(self):
         with open(os.path.join(program("JOBQ_SOURCE_ROOT"), "broker/jobq-broker.toml"), encoding="utf-8") as sample:
@@ -198,6 +199,13 @@ class Flags(Case):
 
 
 class Refusals(Case):
+    def test_too_few_descriptors_to_serve(self):
+        done = subprocess.run(["sh", "-c", 'ulimit -n 16; exec "$0" --data "$1"', program("JOBQ_BROKER"), self.data],
+                              capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual(done.returncode, INTERNAL, done.stderr)
+        self.assertEqual(done.stderr, "jobq-broker: this process may have 16 descriptors only, too few to serve; raise "
+                         "`ulimit -n` (LimitNOFILE=)\n")
+
     def test_port_in_use(self):
         with Broker(self.data) as broker:
             self.assert_ends(CANNOT_LISTEN, [broker.endpoint, "in use"], "--data", f"{self.directory}/other", "--listen",

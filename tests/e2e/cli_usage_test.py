@@ -56,7 +56,9 @@ class Usage(CliCase):
         for arguments, says in [
             ([], "--help"),
             (["frobnicate"], "frobnicate"),
+            (["stat"], "did you mean 'stats'?"),
             (["stats", "--frobnicate"], ["--frobnicate", "`jobq stats --help`"]),
+            (["dead", "redrive", "q", "--dry-rum", "5"], ["--dry-rum", "did you mean '--dry-run'?"]),
             (["enqueue"], ["QUEUE", "`jobq enqueue --help`"]),
             (["job"], "`jobq job --help`"),
             (["job", "show"], ["ID", "`jobq job show --help`"]),
@@ -71,6 +73,7 @@ class Usage(CliCase):
             (["task", "x"], "TASK"),
             (["stats", "--every", "x", "--watch"], "--every"),
             (["--endpoint", "localhost:7710", "stats"], "tcp://HOST:PORT"),
+            (["--endpoint", "tcp://127.0.0.1:99999", "stats"], "tcp://HOST:PORT"),
             (["--timeout", "5", "stats"], "5 of what?"),
             (["--timeout", "0", "stats"], "no time"),
         ]:
@@ -94,6 +97,7 @@ class Usage(CliCase):
             (["q", "--header", "novalue"], "NAME=VALUE"),
             (["q", "--header", "big=" + "x" * 5000], "too many"),
             (["q", "--key", "k" * 300], "300 bytes"),
+            (["q", "--key", ""], "empty key"),
             (["q", "--body", "x", "--lines"], "one of them"),
             (["q", "--body", "x", "--body-file", "f"], "one of them"),
             (["q", "--lines", "--key", "k"], "one job of all lines"),

@@ -2,13 +2,14 @@
 """The broker on a disk that fails or is small, and with the largest body there may be."""
 
 import os
+import re
 import shutil
 import subprocess
 import unittest
 
 from processes import Workspace, program, wait_until
 
-COMMIT_FAILED = 88
+STORE_DAMAGED, COMMIT_FAILED = 81, 88
 
 
 def tracing_works():
@@ -41,6 +42,36 @@ class Disk(unittest.TestCase):
             store = space.jobq_json("stats")["store"]
             self.assertGreaterEqual(store["slow_commits"], 1)
             self.assertGreaterEqual(store["commit_us_max"], 1_200_000)
+
+    def test_a_damaged_row_of_the_index_stops_the_broker_and_costs_no_job(self):
+        """The index is only a hint, but jobs that it no longer names would never run: nobody may go on with it."""
+        count = 33_000  # so many that a first row is written: a bitmap of 16,384 bits, all set but one
+        with Workspace() as space:
+            broker = space.broker()
+            done = space.jobq("enqueue", "q", "--lines", stdin="x\n" * count, timeout=300)
+            self.assertEqual((done.returncode, len(done.stdout.splitlines())), (0, count), done.stderr)
+            broker.stop()
+            data = space.directory / "data"
+            file = bytearray((data / "data.mdb").read_bytes())
+            rows = [found.start() for found in re.finditer(rb"\xff{2000,}", file)]
+            self.assertGreater(len(rows), 0)
+            for row in rows:
+                file[row + 500] ^= 4
+            (data / "data.mdb").write_bytes(file)
+
+            again = subprocess.run([program("JOBQ_BROKER"), "--data", data, "--listen", space.endpoint], capture_output=True,
+                                   text=True, check=False, timeout=60)
+            self.assertEqual(again.returncode, STORE_DAMAGED, again.stderr)
+            self.assertRegex(again.stderr.splitlines()[-1], "^jobq-broker: table lane_index .*checksum does not fit")
+
+            checked = space.jobq("check", data, timeout=300)
+            self.assertEqual(checked.returncode, 1)
+            self.assertIn("lane_index: it is ready and not in the index of its lane (--json lists all)", checked.stdout)
+            self.assertLess(len(checked.stdout.splitlines()), 40)
+            self.assertIn("--repair", checked.stderr)
+            repaired = space.jobq("check", data, "--repair", space.directory / "repaired", timeout=300)
+            self.assertIn(f"{count:,} ready", repaired.stdout)
+            self.assertIn("lost: 0 jobs", repaired.stdout)
 
     @unittest.skipUnless(tracing_works(), "no strace, or not allowed to trace")
     def test_a_failed_sync_ends_the_broker_and_nothing_confirmed_is_lost(self):
