@@ -1,21 +1,28 @@
 #include "libjobq/channel.hpp"
 
 #include <fmt/format.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 #include <zmq.hpp>
 
+#include "jobq/error.hpp"
+#include "libjobq/base/check.hpp"
 #include "libjobq/protocol/limits.hpp"
 
 namespace jobq {
 
 namespace {
 
-constexpr int kHeartbeatEveryMs = 500;  // Z4: a peer that is gone without a word is noticed after 1.5 s
+// A broker that is gone without a word is noticed within three seconds. Why not more often, and why there is no TTL:
+// broker/net/zmq_transport.cpp.
+constexpr int kHeartbeatEveryMs = 1000;
 constexpr int kHeartbeatTimeoutMs = 1500;
-constexpr int kHeartbeatTtlMs = 2000;
 constexpr int kReconnectMs = 100;
 constexpr int kReconnectMaxMs = 2000;
 constexpr int kHandshakeMs = 3000;
@@ -63,7 +70,6 @@ Status Channel::open() {
     socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(limits::kMessageBytesMax));
     socket.set(zmq::sockopt::heartbeat_ivl, kHeartbeatEveryMs);
     socket.set(zmq::sockopt::heartbeat_timeout, kHeartbeatTimeoutMs);
-    socket.set(zmq::sockopt::heartbeat_ttl, kHeartbeatTtlMs);
     socket.set(zmq::sockopt::handshake_ivl, kHandshakeMs);
     socket.set(zmq::sockopt::reconnect_ivl, kReconnectMs);
     socket.set(zmq::sockopt::reconnect_ivl_max, kReconnectMaxMs);
@@ -142,24 +148,39 @@ std::vector<Channel::Event> Channel::take_events() {
   return events;
 }
 
-std::vector<std::size_t> ChannelPoll::wait(const std::vector<Channel*>& channels, int wake_fd,
-                                           std::int64_t timeout_ms) {
-  std::vector<zmq_pollitem_t> items;
-  std::vector<std::size_t> owners;
-  items.push_back({nullptr, wake_fd, ZMQ_POLLIN, 0});
-  for (std::size_t i = 0; i < channels.size(); ++i) {
-    if (channels[i] == nullptr || !channels[i]->is_open()) continue;
-    items.push_back({channels[i]->state_->socket.handle(), 0, ZMQ_POLLIN, 0});
-    items.push_back({channels[i]->state_->monitor.handle(), 0, ZMQ_POLLIN, 0});
-    owners.push_back(i);
+bool Channel::readable() const {
+  return is_open() && (state_->socket.get(zmq::sockopt::events) & ZMQ_POLLIN) != 0;
+}
+
+ChannelPoll::ChannelPoll(int wake_fd) : epoll_fd_(::epoll_create1(EPOLL_CLOEXEC)) {
+  if (epoll_fd_ < 0) throw Error(Code::io_error, fmt::format("epoll: {}", std::strerror(errno)));
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
+  JOBQ_CHECK(::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd, &event) == 0, "{}", std::strerror(errno));
+}
+
+ChannelPoll::~ChannelPoll() { ::close(epoll_fd_); }
+
+void ChannelPoll::add(const Channel& channel, void* owner) {
+  for (const zmq::socket_t* socket : {&channel.state_->socket, &channel.state_->monitor}) {
+    epoll_event event{.events = EPOLLIN, .data = {.ptr = owner}};
+    const int descriptor = socket->get(zmq::sockopt::fd);
+    JOBQ_CHECK(::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, descriptor, &event) == 0, "{}", std::strerror(errno));
   }
-  std::vector<std::size_t> ready;
-  if (zmq_poll(items.data(), static_cast<int>(items.size()), static_cast<long>(timeout_ms)) <= 0)
-    return ready;
-  for (std::size_t i = 0; i < owners.size(); ++i) {
-    if (items[1 + 2 * i].revents != 0 || items[2 + 2 * i].revents != 0) ready.push_back(owners[i]);
+}
+
+void ChannelPoll::remove(const Channel& channel) {
+  if (!channel.is_open()) return;
+  for (const zmq::socket_t* socket : {&channel.state_->socket, &channel.state_->monitor}) {
+    ::epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, socket->get(zmq::sockopt::fd), nullptr);
   }
-  return ready;
+}
+
+void ChannelPoll::wait(std::int64_t timeout_ms, std::vector<void*>* owners) {
+  std::array<epoll_event, 256> events;
+  owners->clear();
+  const int ready =
+      ::epoll_wait(epoll_fd_, events.data(), static_cast<int>(events.size()), static_cast<int>(timeout_ms));
+  for (int i = 0; i < ready; ++i) owners->push_back(events.at(static_cast<std::size_t>(i)).data.ptr);
 }
 
 }  // namespace jobq

@@ -1,4 +1,4 @@
-// The library's only contact with ZeroMQ: a DEALER socket to one broker, and a poll over many of them. A
+// The library's only contact with ZeroMQ: a DEALER socket to one broker, and a poll over any number of them. A
 // Channel is one connection at a time: when it is lost the socket is closed and a fresh one opened, so that
 // nothing that waited in the old one can arrive late (reliability: what is open is sent again by the state
 // machines).
@@ -52,6 +52,9 @@ class Channel {
   bool receive(std::string* frame);
   // What happened to the connection since the last call.
   [[nodiscard]] std::vector<Event> take_events();
+  // Whether a frame waits. To be asked after sending: ZeroMQ may notice what arrives while it sends, and then
+  // ChannelPoll does not report it any more.
+  [[nodiscard]] bool readable() const;
 
  private:
   friend class ChannelPoll;
@@ -59,12 +62,28 @@ class Channel {
   std::unique_ptr<State> state_;
 };
 
-// Waits for any of the channels or for the wake-up descriptor.
+// Waits for any of the channels or for the wake-up descriptor; what it costs depends on how many have something, not
+// on how many there are. A channel that was reported has to be read until receive() and take_events() have
+// nothing more, or it is not reported again (ZMQ_FD is edge-triggered: zmq_getsockopt(3)).
+//
+// Thread-safety: one thread at a time.
 class ChannelPoll {
  public:
-  // Returns the indexes of the channels that have something; null channels and closed ones never have.
-  static std::vector<std::size_t> wait(const std::vector<Channel*>& channels, int wake_fd,
-                                       std::int64_t timeout_ms);
+  // Throws Error(io_error) when no descriptor is left.
+  explicit ChannelPoll(int wake_fd);
+  ~ChannelPoll();
+  ChannelPoll(const ChannelPoll&) = delete;
+  ChannelPoll& operator=(const ChannelPoll&) = delete;
+
+  // REQUIRES: the channel is open. `owner` is what wait() reports; not null, which is the wake-up descriptor.
+  void add(const Channel& channel, void* owner);
+  // Before the channel is closed.
+  void remove(const Channel& channel);
+  // Replaces `owners` by those who have something; the same one may be there twice. -1: no time limit.
+  void wait(std::int64_t timeout_ms, std::vector<void*>* owners);
+
+ private:
+  int epoll_fd_ = -1;
 };
 
 }  // namespace jobq

@@ -22,6 +22,12 @@ constexpr std::int64_t kReopenMs = 100;
 constexpr std::int64_t kReopenMaxMs = 2000;
 constexpr int kFramesPerTurn = 256;  // so that one loud broker does not hold up the others
 
+int make_wake_fd() {
+  const int made = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (made < 0) throw Error(Code::io_error, fmt::format("eventfd: {}", std::strerror(errno)));
+  return made;
+}
+
 }  // namespace
 
 TimeMs monotonic_now() {
@@ -29,9 +35,7 @@ TimeMs monotonic_now() {
   return TimeMs{std::chrono::duration_cast<std::chrono::milliseconds>(since).count() + 1};
 }
 
-IoThread::IoThread() {
-  wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (wake_fd_ < 0) throw Error(Code::io_error, fmt::format("eventfd: {}", std::strerror(errno)));
+IoThread::IoThread() : wake_fd_(make_wake_fd()), poll_(wake_fd_) {
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -46,10 +50,10 @@ IoThread::~IoThread() {
 }
 
 Status IoThread::add(const std::shared_ptr<IoPeer>& peer, const std::string& endpoint) {
-  Driven driven;
-  driven.peer = peer;
-  driven.channel = std::make_unique<Channel>(&context_, endpoint);
-  if (Status opened = driven.channel->open(); !opened.ok()) return opened;
+  auto driven = std::make_unique<Driven>();
+  driven->peer = peer;
+  driven->channel = std::make_unique<Channel>(&context_, endpoint);
+  if (Status opened = driven->channel->open(); !opened.ok()) return opened;
   {
     const std::lock_guard lock(mutex_);
     added_.push_back(std::move(driven));
@@ -71,8 +75,7 @@ void IoThread::remove(const IoPeer* peer, int linger_ms) {
 void IoThread::wake(const IoPeer* peer) {
   {
     const std::lock_guard lock(mutex_);
-    if (std::find(woken_.begin(), woken_.end(), peer) != woken_.end()) return;
-    woken_.push_back(peer);
+    if (!woken_.insert(peer).second) return;
   }
   signal();
 }
@@ -84,62 +87,99 @@ void IoThread::signal() {
   }
 }
 
-void IoThread::take_orders() {
-  if (signalled_.load()) {
+bool IoThread::take_orders() {
+  // Read whenever it is readable, and not only when `signalled_` is set: who signals sets that first and writes later.
+  if (signalled_.load() || std::exchange(wake_reported_, false)) {
     std::uint64_t count = 0;
     while (::read(wake_fd_, &count, sizeof(count)) < 0 && errno == EINTR) {
     }
     signalled_.store(false);
   }
   const std::lock_guard lock(mutex_);
-  for (Driven& driven : added_) driven_.push_back(std::move(driven));
-  added_.clear();
-  for (const IoPeer* peer : std::exchange(woken_, {})) {
-    for (Driven& driven : driven_) driven.due = driven.due || driven.peer.get() == peer;
+  if (stopping_) return false;
+  for (auto& driven : std::exchange(added_, {})) begin(std::move(driven));
+  for (const IoPeer* peer : woken_) {
+    if (const auto found = driven_.find(peer); found != driven_.end()) mark_due(found->second.get());
   }
-  if (removals_.empty()) return;
+  woken_.clear();
+  if (removals_.empty()) return true;
   for (const Removal& removal : std::exchange(removals_, {})) {
-    std::erase_if(driven_, [&](Driven& driven) {
-      if (driven.peer.get() != removal.peer) return false;
-      driven.channel->close(removal.linger_ms);
-      return true;
-    });
+    end(removal);
     ++removals_done_;
   }
   removed_.notify_all();
+  return true;
+}
+
+void IoThread::begin(std::unique_ptr<Driven> driven) {
+  Driven* begun = driven.get();
+  const bool fresh = driven_.emplace(begun->peer.get(), std::move(driven)).second;
+  JOBQ_CHECK(fresh, "a peer was added twice");
+  poll_.add(*begun->channel, begun);
+  mark_due(begun);
+}
+
+void IoThread::end(const Removal& removal) {
+  const auto found = driven_.find(removal.peer);
+  if (found == driven_.end()) return;
+  Driven* ended = found->second.get();
+  close(ended, removal.linger_ms);
+  if (ended->due) std::erase(due_, ended);
+  if (ended->deadline) deadlines_.erase({*ended->deadline, ended});
+  driven_.erase(found);
 }
 
 void IoThread::loop() {
-  std::vector<Channel*> channels;
-  for (;;) {
-    take_orders();
-    {
-      const std::lock_guard lock(mutex_);
-      if (stopping_) return;
+  while (take_orders()) {
+    const TimeMs now = monotonic_now();
+    mark_deadlines(now);
+    turns_.swap(due_);
+    for (Driven* driven : turns_) turn(driven, now);
+    turns_.clear();
+    poll_.wait(wait_ms(monotonic_now()), &ready_);
+    for (void* owner : ready_) {
+      if (owner == nullptr) {
+        wake_reported_ = true;
+      } else {
+        mark_due(static_cast<Driven*>(owner));
+      }
     }
-    TimeMs now = monotonic_now();
-    for (Driven& driven : driven_) {
-      const auto deadline = driven.peer->core().next_deadline();
-      const bool reopens = driven.reopen_at.is_set() && driven.reopen_at <= now;
-      if (driven.due || reopens || (deadline && *deadline <= now)) turn(&driven, now);
-    }
-    channels.clear();
-    for (Driven& driven : driven_) channels.push_back(driven.channel.get());
-    for (const std::size_t ready : ChannelPoll::wait(channels, wake_fd_, wait_ms(monotonic_now()))) {
-      driven_[ready].due = true;
-    }
+  }
+}
+
+void IoThread::mark_due(Driven* driven) {
+  if (driven->due) return;
+  driven->due = true;
+  due_.push_back(driven);
+}
+
+void IoThread::mark_deadlines(TimeMs now) {
+  for (const auto& [deadline, driven] : deadlines_) {
+    if (deadline > now) return;
+    mark_due(driven);
   }
 }
 
 std::int64_t IoThread::wait_ms(TimeMs now) const {
-  std::optional<TimeMs> next;
-  for (const Driven& driven : driven_) {
-    if (driven.due) return 0;
-    next = earlier(next, driven.peer->core().next_deadline());
-    if (driven.reopen_at.is_set()) next = earlier(next, driven.reopen_at);
+  if (!due_.empty()) return 0;
+  if (deadlines_.empty()) return -1;
+  return std::clamp<std::int64_t>((deadlines_.begin()->first - now).ms, 0, 60'000);
+}
+
+void IoThread::keep_deadline(Driven* driven) {
+  std::optional<TimeMs> next = driven->peer->core().next_deadline();
+  if (driven->reopen_at.is_set()) next = earlier(next, driven->reopen_at);
+  if (next == driven->deadline) return;
+  auto entry =
+      driven->deadline ? deadlines_.extract({*driven->deadline, driven}) : decltype(deadlines_)::node_type{};
+  driven->deadline = next;
+  if (!next) return;
+  if (entry.empty()) {
+    deadlines_.emplace(*next, driven);
+  } else {
+    entry.value().first = *next;
+    deadlines_.insert(std::move(entry));
   }
-  if (!next) return -1;
-  return std::clamp<std::int64_t>((*next - now).ms, 0, 60'000);
 }
 
 void IoThread::turn(Driven* driven, TimeMs now) {
@@ -152,6 +192,7 @@ void IoThread::turn(Driven* driven, TimeMs now) {
     driven->peer->core().tick(now);
   } while (driven->peer->after_turn(now));
   write(driven, now);
+  keep_deadline(driven);
 }
 
 void IoThread::read(Driven* driven, TimeMs now) {
@@ -163,7 +204,7 @@ void IoThread::read(Driven* driven, TimeMs now) {
     // The process may have stood still since the turn began.
     if (driven->up) core.receive(frame, monotonic_now());
   }
-  if (frames == kFramesPerTurn) driven->due = true;
+  if (frames == kFramesPerTurn) mark_due(driven);
   for (const Channel::Event event : driven->channel->take_events()) {
     if (event == Channel::Event::connected && !driven->up) {
       driven->up = true;
@@ -184,12 +225,14 @@ void IoThread::read(Driven* driven, TimeMs now) {
 
 void IoThread::write(Driven* driven, TimeMs now) {
   Link& link = driven->peer->core().link();
-  for (const std::string& frame : link.take_frames()) {
+  const std::vector<std::string> frames = link.take_frames();
+  for (const std::string& frame : frames) {
     if (const Status sent = driven->channel->send(frame); !sent.ok()) {
       link.reconnect();
       break;
     }
   }
+  if (!frames.empty() && driven->channel->readable()) mark_due(driven);
   if (!link.take_reconnect()) return;
   lost(driven, now);
 }
@@ -203,9 +246,14 @@ void IoThread::lost(Driven* driven, TimeMs now) {
   driven->up = false;
   driven->was_greeted = false;
   driven->peer->core().disconnected(now);
-  driven->channel->close(0);
+  close(driven, 0);
   driven->reopen_ms = std::clamp(driven->reopen_ms * 2, kReopenMs, kReopenMaxMs);
   driven->reopen_at = now + DurationMs{driven->reopen_ms};
+}
+
+void IoThread::close(Driven* driven, int linger_ms) {
+  poll_.remove(*driven->channel);
+  driven->channel->close(linger_ms);
 }
 
 void IoThread::reopen(Driven* driven, TimeMs now) {
@@ -213,7 +261,10 @@ void IoThread::reopen(Driven* driven, TimeMs now) {
   if (const Status opened = driven->channel->open(); !opened.ok()) {
     driven->peer->log(opened.text());
     driven->reopen_at = now + DurationMs{kReopenMaxMs};
+    return;
   }
+  poll_.add(*driven->channel, driven);
+  mark_due(driven);
 }
 
 Runtime::Runtime() : driver_(std::make_shared<IoThread>()) {}
