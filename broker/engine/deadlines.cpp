@@ -10,6 +10,7 @@ namespace jobq {
 namespace {
 
 constexpr std::int64_t kMissedHeartbeats = 3;
+constexpr std::uint32_t kTimersPerRead = 4096;  // a larger page would hold up the turn
 
 }  // namespace
 
@@ -103,8 +104,8 @@ void Engine::State::fire_timers() {
     }
     if (left == 0) work_left = true;
     if (window->more() && window->size() < limits.timer_window / 2) {
-      out->reads.emplace_back(
-          ReadTimers{window->horizon().clock, 0, window->horizon(), limits.timer_window / 2});
+      out->reads.emplace_back(ReadTimers{window->horizon().clock, 0, window->horizon(),
+                                         std::min(limits.timer_window / 2, kTimersPerRead)});
     }
   }
 }

@@ -23,23 +23,19 @@ constexpr std::size_t kLookPast = 16;
 std::optional<Engine::State::Pick> Engine::State::find_job(Queue* queue, Session* session) {
   for (int priority = limits::kPriorityMax; priority >= 0; --priority) {
     std::optional<Pick> best;
-    JobId best_id{};
     const auto consider = [&](const Stream& stream) {
       LaneState* lane = stream.lanes[static_cast<std::size_t>(priority)].get();
       if (lane == nullptr || lane->ready == 0) return true;
       if (lane->window.empty()) return false;  // Its head is still in the store.
-      const auto& entries = lane->window.entries();
-      for (std::size_t i = 0; i < std::min(entries.size(), kLookPast); ++i) {
-        if (entries[i].avoid == session->number && entries[i].avoid_until > now.engine) {
-          avoided_until = std::min(avoided_until.value_or(kNever), entries[i].avoid_until);
-          continue;
+      std::size_t looked_at = 0;
+      lane->window.each([&](const ReadyEntry& entry) {
+        if (entry.avoid == session->number && entry.avoid_until > now.engine) {
+          avoided_until = std::min(avoided_until.value_or(kNever), entry.avoid_until);
+          return ++looked_at < kLookPast;
         }
-        if (!best || entries[i].meta.id < best_id) {
-          best = Pick{lane, i};
-          best_id = entries[i].meta.id;
-        }
-        break;
-      }
+        if (!best || entry.meta.id < best->entry->meta.id) best = Pick{lane, &entry};
+        return false;
+      });
       return true;
     };
     if (session->types.empty()) {
@@ -71,13 +67,13 @@ bool Engine::State::give_one(Session* session, std::map<SessionNo, DeliverPlan>*
     std::optional<Pick> pick;
     if (queue->dispatchable()) pick = find_job(queue, session);
     while (pick) {  // Jobs that have expired on the way are not handed out.
-      const JobMeta& head = pick->lane->window.entries()[pick->index].meta;
+      const JobMeta& head = pick->entry->meta;
       if (!head.expires_at.is_set() || head.expires_at > now.engine) break;
       finish_waiting(JobMeta{head}, JobState::ready, Exit::expired);
       pick = find_job(queue, session);
     }
     if (pick && session->credit_bytes != 0 && !session->held.empty() &&
-        session->held_bytes + pick->lane->window.entries()[pick->index].meta.bytes > session->credit_bytes) {
+        session->held_bytes + pick->entry->meta.bytes > session->credit_bytes) {
       pick.reset();
     }
     if (!pick) {
@@ -88,7 +84,7 @@ bool Engine::State::give_one(Session* session, std::map<SessionNo, DeliverPlan>*
     if (subscription.deficit == 0) subscription.deficit = subscription.weight;
     if (--subscription.deficit == 0) session->cursor = (session->cursor + 1) % queue_count;
 
-    const ReadyEntry entry = pick->lane->window.take(pick->index);
+    const ReadyEntry entry = pick->lane->window.take(pick->entry->meta.id);
     --window_jobs;
     const Leased* leased = grant(entry.meta, session);
     DeliverPlan& plan = (*plans)[session->number];
@@ -153,6 +149,7 @@ void Engine::State::dispatch() {
 // Asks for the next page of every lane whose window has run low.
 void Engine::State::refill_lanes() {
   constexpr std::size_t kReadsPerTurn = 64;
+  constexpr std::size_t kJobsPerRead = 4096;  // a larger page would hold up the turn
   std::size_t reads = 0;
   for (const QueueNo number : ready_queues) {
     for (const auto& [type, stream] : queues.find(number)->streams) {
@@ -166,8 +163,9 @@ void Engine::State::refill_lanes() {
           return;
         }
         lane->refill_asked = true;
-        out->reads.emplace_back(ReadLane{lane->lane, 0, lane->window.horizon(),
-                                         static_cast<std::uint32_t>(capacity - lane->window.size())});
+        out->reads.emplace_back(
+            ReadLane{lane->lane, 0, lane->window.horizon(),
+                     static_cast<std::uint32_t>(std::min(capacity - lane->window.size(), kJobsPerRead))});
       }
     }
   }

@@ -11,14 +11,15 @@ void check_lane(const LaneState& lane, const LeaseTable& leases) {
   JOBQ_CHECK(window.more() || window.size() == lane.ready,
              "{} of {} ready jobs are known and no more expected", window.size(), lane.ready);
   JobId previous{};
-  for (const ReadyEntry& entry : window.entries()) {
+  window.each([&](const ReadyEntry& entry) {
     JOBQ_CHECK(entry.meta.lane == lane.lane);
     JOBQ_CHECK(previous < entry.meta.id, "the window is not in order at {}", entry.meta.id.value);
     JOBQ_CHECK(!window.more() || entry.meta.id <= window.horizon());
     JOBQ_CHECK(leases.find(entry.meta.id) == nullptr, "job {} is ready and leased", entry.meta.id.value);
     JOBQ_CHECK(!entry.meta.due.is_set(), "job {} is ready and due", entry.meta.id.value);
     previous = entry.meta.id;
-  }
+    return true;
+  });
 }
 
 }  // namespace

@@ -6,31 +6,54 @@
 
 namespace jobq {
 
-std::deque<ReadyEntry>::iterator LaneWindow::find_place(JobId job) {
-  return std::lower_bound(entries_.begin(), entries_.end(), job,
+std::deque<ReadyEntry>::const_iterator LaneWindow::place_of(JobId job) const {
+  return std::lower_bound(arrived_.begin(), arrived_.end(), job,
                           [](const ReadyEntry& entry, JobId id) { return entry.meta.id < id; });
+}
+
+const ReadyEntry* LaneWindow::find(JobId job) const {
+  if (const auto late = late_.find(job); late != late_.end()) return &late->second;
+  const auto place = place_of(job);
+  return place != arrived_.end() && place->meta.id == job ? &*place : nullptr;
+}
+
+std::size_t LaneWindow::count_before(JobId job) const {
+  return static_cast<std::size_t>((place_of(job) - arrived_.begin()) +
+                                  std::distance(late_.begin(), late_.lower_bound(job)));
+}
+
+JobId LaneWindow::last() const {
+  if (late_.empty()) return arrived_.back().meta.id;
+  if (arrived_.empty()) return late_.rbegin()->first;
+  return std::max(arrived_.back().meta.id, late_.rbegin()->first);
+}
+
+void LaneWindow::drop_last() {
+  if (arrived_.empty() || (!late_.empty() && arrived_.back().meta.id < late_.rbegin()->first)) {
+    late_.erase(std::prev(late_.end()));
+  } else {
+    arrived_.pop_back();
+  }
 }
 
 bool LaneWindow::insert(const ReadyEntry& entry, std::size_t capacity) {
   const JobId id = entry.meta.id;
   if (more_ && id > horizon_) return false;
-  const bool at_end = entries_.empty() || entries_.back().meta.id < id;
-  if (at_end && entries_.size() >= capacity) {
-    horizon_ = entries_.empty() ? JobId{} : entries_.back().meta.id;  // It may have stood further on.
+  if (size() >= capacity && (empty() || last() < id)) {
+    horizon_ = empty() ? JobId{} : last();  // It may have stood further on.
     more_ = true;
     return false;
   }
-  if (at_end) {
-    entries_.push_back(entry);
+  if (arrived_.empty() || arrived_.back().meta.id < id) {
+    arrived_.push_back(entry);
   } else {
-    const auto place = find_place(id);
-    JOBQ_CHECK(place == entries_.end() || place->meta.id != id, "job {} is ready twice", id.value);
-    entries_.insert(place, entry);
+    JOBQ_CHECK(find(id) == nullptr, "job {} is ready twice", id.value);
+    late_.emplace(id, entry);
   }
   // Jobs that fall due far in front of the horizon may pile up: give the tail back to the store.
-  if (entries_.size() > 2 * capacity) {
-    entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(capacity), entries_.end());
-    horizon_ = entries_.back().meta.id;
+  if (size() > 2 * capacity) {
+    while (size() > capacity) drop_last();
+    horizon_ = last();
     more_ = true;
   }
   return true;
@@ -39,27 +62,30 @@ bool LaneWindow::insert(const ReadyEntry& entry, std::size_t capacity) {
 void LaneWindow::append_page(const std::vector<JobMeta>& jobs, JobId covered_to, bool end) {
   for (const JobMeta& meta : jobs) {
     JOBQ_CHECK(meta.id > horizon_, "page goes back: {} after {}", meta.id.value, horizon_.value);
-    entries_.push_back({.meta = meta});
+    arrived_.push_back({.meta = meta});
   }
   horizon_ = std::max(horizon_, covered_to);
-  if (!entries_.empty()) horizon_ = std::max(horizon_, entries_.back().meta.id);
+  if (!empty()) horizon_ = std::max(horizon_, last());
   more_ = !end;
 }
 
-ReadyEntry LaneWindow::take(std::size_t index) {
-  ReadyEntry entry = entries_[index];
-  if (index == 0) {
-    entries_.pop_front();
-  } else {
-    entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(index));
-  }
+ReadyEntry LaneWindow::take(JobId job) {
+  const ReadyEntry* found = find(job);
+  JOBQ_CHECK(found != nullptr, "job {}", job.value);
+  ReadyEntry entry = *found;
+  erase(job);
   return entry;
 }
 
 bool LaneWindow::erase(JobId job) {
-  const auto place = find_place(job);
-  if (place == entries_.end() || place->meta.id != job) return false;
-  entries_.erase(place);
+  if (late_.erase(job) != 0) return true;
+  if (!arrived_.empty() && arrived_.front().meta.id == job) {
+    arrived_.pop_front();
+    return true;
+  }
+  const auto place = place_of(job);
+  if (place == arrived_.end() || place->meta.id != job) return false;
+  arrived_.erase(place);
   return true;
 }
 

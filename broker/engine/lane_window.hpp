@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <deque>
+#include <map>
 
 #include "broker/engine/types.hpp"
 
@@ -22,11 +23,27 @@ struct ReadyEntry {
 
 class LaneWindow {
  public:
-  [[nodiscard]] std::size_t size() const { return entries_.size(); }
-  [[nodiscard]] bool empty() const { return entries_.empty(); }
+  [[nodiscard]] std::size_t size() const { return arrived_.size() + late_.size(); }
+  [[nodiscard]] bool empty() const { return arrived_.empty() && late_.empty(); }
   [[nodiscard]] bool more() const { return more_; }
   [[nodiscard]] JobId horizon() const { return horizon_; }
-  [[nodiscard]] const std::deque<ReadyEntry>& entries() const { return entries_; }
+  // nullptr: not in the window. Good until the window changes.
+  [[nodiscard]] const ReadyEntry* find(JobId job) const;
+  [[nodiscard]] std::size_t count_before(JobId job) const;
+  // Calls visit(entry), by id, until it returns false.
+  template <typename Visit>
+  void each(Visit visit) const {
+    auto late = late_.begin();
+    for (const ReadyEntry& entry : arrived_) {
+      for (; late != late_.end() && late->first < entry.meta.id; ++late) {
+        if (!visit(late->second)) return;
+      }
+      if (!visit(entry)) return;
+    }
+    for (; late != late_.end(); ++late) {
+      if (!visit(late->second)) return;
+    }
+  }
 
   // After recovery: the lane has jobs in the store and none of them is known.
   void expect_more() { more_ = true; }
@@ -37,15 +54,20 @@ class LaneWindow {
   // The store's answer to "what is ready after horizon()".
   void append_page(const std::vector<JobMeta>& jobs, JobId covered_to, bool end);
 
-  // REQUIRES: index < size().
-  ReadyEntry take(std::size_t index);
+  // REQUIRES: it is in the window.
+  ReadyEntry take(JobId job);
   // False: not in the window.
   bool erase(JobId job);
 
  private:
-  [[nodiscard]] std::deque<ReadyEntry>::iterator find_place(JobId job);
+  [[nodiscard]] std::deque<ReadyEntry>::const_iterator place_of(JobId job) const;
+  [[nodiscard]] JobId last() const;  // REQUIRES: not empty
+  void drop_last();
 
-  std::deque<ReadyEntry> entries_;  // by id
+  // Most jobs come in the order of their ids and go from the front. Those that were scheduled or retried come in
+  // between, and would move thousands of others if they were kept in the same row.
+  std::deque<ReadyEntry> arrived_;
+  std::map<JobId, ReadyEntry> late_;
   JobId horizon_{};
   bool more_ = false;
 };

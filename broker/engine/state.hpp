@@ -175,7 +175,7 @@ struct Engine::State {
                               std::map<SessionNo, std::uint64_t>* plan_bytes);
   struct Pick {
     LaneState* lane = nullptr;
-    std::size_t index = 0;
+    const ReadyEntry* entry = nullptr;
   };
   [[nodiscard]] std::optional<Pick> find_job(Queue* queue, Session* session);
   void refill_lanes();

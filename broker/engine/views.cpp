@@ -20,11 +20,12 @@ std::optional<TimeMs> oldest_ready(const Queue& queue) {
     if (stream.ready == 0) continue;
     for (const auto& lane : stream.lanes) {
       if (lane == nullptr) continue;
-      const auto& entries = lane->window.entries();
-      for (std::size_t i = 0; i < std::min(entries.size(), kLookAt); ++i) {
-        const TimeMs since = ready_since(entries[i].meta);
+      std::size_t looked_at = 0;
+      lane->window.each([&](const ReadyEntry& entry) {
+        const TimeMs since = ready_since(entry.meta);
         if (!oldest || since < *oldest) oldest = since;
-      }
+        return ++looked_at < kLookAt;
+      });
     }
   }
   return oldest;

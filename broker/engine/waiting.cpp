@@ -12,21 +12,15 @@ void count_ahead(const LaneState& lane, const JobMeta& meta, WaitView* view) {
     view->ahead += lane.ready;
     return;
   }
-  const auto& entries = lane.window.entries();
-  const auto place = std::lower_bound(entries.begin(), entries.end(), meta.id,
-                                      [](const ReadyEntry& entry, JobId id) { return entry.meta.id < id; });
-  view->ahead += static_cast<std::uint64_t>(place - entries.begin());
+  view->ahead += lane.window.count_before(meta.id);
   view->ahead_more = view->ahead_more || (lane.window.more() && lane.window.horizon() < meta.id);
 }
 
 // Whether a worker that has just given the job back is kept from it.
 bool is_avoided(const LaneState* lane, JobId job, SessionNo session, TimeMs now) {
   if (lane == nullptr) return false;
-  const auto& entries = lane->window.entries();
-  const auto place = std::lower_bound(entries.begin(), entries.end(), job,
-                                      [](const ReadyEntry& entry, JobId id) { return entry.meta.id < id; });
-  return place != entries.end() && place->meta.id == job && place->avoid == session &&
-         place->avoid_until > now;
+  const ReadyEntry* entry = lane->window.find(job);
+  return entry != nullptr && entry->avoid == session && entry->avoid_until > now;
 }
 
 }  // namespace

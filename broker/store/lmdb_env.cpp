@@ -201,19 +201,26 @@ std::string_view Cursor::sound_value() const { return require_sound(table_, row(
 
 // ---- Txn --------------------------------------------------------------------------------------
 
-Txn::Txn(Env* env, Kind kind) : env_(env) {
+Txn::Txn(Env* env, Kind kind) : env_(env), kind_(kind) {
   must(mdb_txn_begin(env->env_, nullptr, kind == Kind::read ? MDB_RDONLY : 0U, &txn_),
        "cannot begin a transaction");
 }
 
 Txn::~Txn() {
-  if (txn_ != nullptr) mdb_txn_abort(txn_);
+  if (txn_ == nullptr) return;
+  // LMDB frees the cursors of a write transaction with it, and leaves those of a read transaction to us.
+  if (kind_ == Kind::read) {
+    for (MDB_cursor* cursor : cursors_) {
+      if (cursor != nullptr) mdb_cursor_close(cursor);
+    }
+  }
+  mdb_txn_abort(txn_);
 }
 
 Found Txn::look(Table table, std::string_view key) const {
   MDB_val k = to_val(key);
   MDB_val v{};
-  const int rc = mdb_get(txn_, env_->dbi_[index_of(table)], &k, &v);
+  const int rc = mdb_cursor_get(kept_cursor(table), &k, &v, MDB_SET);
   if (rc == MDB_NOTFOUND) return {};
   must(rc, "cannot read the store");
   const Row row = checked(table, key, to_view(v));
@@ -226,10 +233,10 @@ std::optional<std::string_view> Txn::get(Table table, std::string_view key) cons
   return require_sound(table, Row{.key = key, .value = found.value, .damaged = found.damaged});
 }
 
-MDB_cursor* Txn::writer(Table table) {
-  MDB_cursor*& cursor = writers_[index_of(table)];
+MDB_cursor* Txn::kept_cursor(Table table) const {
+  MDB_cursor*& cursor = cursors_[index_of(table)];
   if (cursor == nullptr) {
-    must(mdb_cursor_open(txn_, env_->dbi_[index_of(table)], &cursor), "cannot write the store");
+    must(mdb_cursor_open(txn_, env_->dbi_[index_of(table)], &cursor), "cannot use the store");
   }
   return cursor;
 }
@@ -238,7 +245,7 @@ char* Txn::reserve(Table table, std::string_view key, std::size_t bytes, Put mod
   MDB_val k = to_val(key);
   MDB_val v{bytes + kChecksumBytes, nullptr};
   const unsigned int flags = MDB_RESERVE | (mode == Put::append ? MDB_APPEND : 0U);
-  must(mdb_cursor_put(writer(table), &k, &v, flags), "cannot write the store");
+  must(mdb_cursor_put(kept_cursor(table), &k, &v, flags), "cannot write the store");
   return static_cast<char*>(v.mv_data);
 }
 
@@ -262,7 +269,7 @@ void Txn::put_unsound(Table table, std::string_view key, std::string_view value)
 
 bool Txn::erase(Table table, std::string_view key) {
   MDB_val k = to_val(key);
-  MDB_cursor* cursor = writer(table);
+  MDB_cursor* cursor = kept_cursor(table);
   MDB_val v{};
   const int rc = mdb_cursor_get(cursor, &k, &v, MDB_SET);
   if (rc == MDB_NOTFOUND) return false;

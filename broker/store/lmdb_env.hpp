@@ -161,11 +161,14 @@ class Txn {
  private:
   char* reserve(Table table, std::string_view key, std::size_t bytes, Put mode);
   static void seal(Table table, std::string_view key, char* room, std::size_t bytes);
-  MDB_cursor* writer(Table table);
+  MDB_cursor* kept_cursor(Table table) const;
 
   Env* env_;
+  Kind kind_;
   MDB_txn* txn_ = nullptr;
-  std::array<MDB_cursor*, kTables> writers_{};
+  // One for each table that was used, opened when it first is: neighbouring keys are found without a descent
+  // from the root.
+  mutable std::array<MDB_cursor*, kTables> cursors_{};
 };
 
 }  // namespace jobq::lmdb
