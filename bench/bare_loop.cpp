@@ -18,7 +18,7 @@ namespace jobq::bench {
 namespace {
 
 Row measure_idle(const BareArguments& arguments, const std::string& endpoint, SharedState* shared) {
-  Child broker = Child::run([&] { echo_bare(endpoint, shared); });
+  Child broker = Child::run([&] { echo_bare(arguments, endpoint, shared); });
   while (shared->ready < 1) sleep_ms(1);
   const Child clients = Child::run([&] { idle_bare(arguments, endpoint, shared); });
   while (shared->ready < 2) sleep_ms(1);
@@ -84,6 +84,7 @@ int main(int argc, char** argv) {
   app.add_option("--body", arguments.body_bytes)->check(CLI::Range(8, 64 << 20));
   app.add_option("--rate", arguments.rate, "jobs per second of mode latency");
   app.add_option("--peers", arguments.peers, "clients of mode idle");
+  app.add_option("--ping-ms", arguments.ping_ms, "libzmq's own heartbeats in mode idle; 0: none");
   app.add_option("--seconds", arguments.seconds);
   app.add_option("--warm-up", arguments.warm_up);
   app.add_option("--io-threads", arguments.io_threads);

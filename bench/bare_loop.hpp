@@ -26,6 +26,7 @@ struct BareArguments {
   std::size_t credit = 1000;
   std::size_t body_bytes = 256;
   std::size_t peers = 1000;  // of mode idle
+  int ping_ms = 0;           // of mode idle: libzmq's own heartbeats; 0: none
   double rate = 1000;
   double seconds = 3, warm_up = 1;
   int io_threads = 1;
@@ -84,7 +85,7 @@ struct Parser {
                              const std::string& endpoint, SharedState* shared);
 void produce_bare(const BareArguments& arguments, const std::string& endpoint, SharedState* shared);
 // Mode idle: a ROUTER that answers, and clients with nothing but a heartbeat each.
-[[noreturn]] void echo_bare(const std::string& endpoint, SharedState* shared);
+[[noreturn]] void echo_bare(const BareArguments& arguments, const std::string& endpoint, SharedState* shared);
 [[noreturn]] void idle_bare(const BareArguments& arguments, const std::string& endpoint, SharedState* shared);
 void work_bare(const BareArguments& arguments, const std::string& endpoint, SharedState* shared);
 

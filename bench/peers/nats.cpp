@@ -20,7 +20,14 @@ class Connection {
  public:
   explicit Connection(const PeerArguments& arguments) {
     const std::string url = "nats://" + arguments.host + ":" + std::to_string(arguments.port);
-    must(natsConnection_ConnectTo(&connection_, url.c_str()), "connect");
+    natsOptions* options = nullptr;
+    must(natsOptions_Create(&options), "options");
+    must(natsOptions_SetURL(options, url.c_str()), "the address");
+    // By default the library gathers what is sent for a millisecond, which is good for rates only.
+    must(natsOptions_SetSendAsap(options, arguments.mode == "sync" || arguments.mode == "latency"),
+         "options");
+    must(natsConnection_Connect(&connection_, options), "connect");
+    natsOptions_Destroy(options);
   }
   ~Connection() {
     jsCtx_Destroy(stream_);

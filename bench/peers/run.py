@@ -78,6 +78,7 @@ class Pairs:
         ours, theirs = [], []
         for number in range(self.arguments.pairs):
             for side in ("jobq", "peer") if number % 2 == 0 else ("peer", "jobq"):
+                os.sync()  # what the other left to be written later is not this one's cost
                 if side == "peer":
                     peer.freeze(False)
                     theirs.append(self.peer(peer, mode))
