@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export LC_ALL=C.UTF-8 CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
-names=(simulator power-cuts kills shutdowns disk-faults repairs)
+names=(simulator power-cuts kills shutdowns disk-faults repairs teeth)
 
 describe() {
   case $1 in
@@ -17,6 +17,7 @@ describe() {
     shutdowns)  echo "ext4 and XFS shut down under the whole broker, 1,000 times each" ;;
     disk-faults) echo "the Nth write, last page, sync and growth fails, N = 1 to 200, once and for ever, with 20 seeds: 82,000 cases" ;;
     repairs)    echo "10,000 damaged stores, repaired" ;;
+    teeth)      echo "every planted bug, each found by the test that is named for it, which is green without the bug" ;;
     *) return 1 ;;
   esac
 }
@@ -37,7 +38,9 @@ tools/install_deps.sh test
 if [ ! -f build-test/build.ninja ]; then
   compiler=g++
   command -v ccache >/dev/null && compiler="ccache g++"
-  CXX=$compiler meson setup build-test --buildtype=debug -Dwerror=true
+  CXX=$compiler meson setup build-test --buildtype=debug -Dwerror=true -Dplanted_bugs=true
+elif ! grep -q planted_bugs build-test/meson-private/cmd_line.txt; then
+  meson setup --reconfigure build-test -Dplanted_bugs=true >/dev/null
 fi
 echo "building ..."
 ninja -C build-test >build-test/soak-build.log || { tail -n 40 build-test/soak-build.log; exit 1; }
@@ -113,5 +116,7 @@ case $name in
     disk_faults ;;
   repairs)
     JOBQ_REPAIRS=$(of 10000) one store_repair ;;
+  teeth)
+    JOBQ_BUILD_ROOT=$PWD/build-test /usr/bin/python3 tests/planted_bugs_test.py --all ;;
 esac
 echo "$name: passed in $SECONDS s"

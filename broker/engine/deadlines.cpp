@@ -5,6 +5,7 @@
 #include "broker/engine/retry.hpp"
 #include "broker/engine/state.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq {
 namespace {
@@ -20,7 +21,7 @@ void Engine::State::fail(Leased* leased, AttemptOutcome outcome, std::string_vie
   Queue* queue = queues.find(leased->meta.lane.queue);
   JobProgress& progress = leased->meta.progress;
   AttemptRecord record = attempt(leased, outcome, error);
-  ++progress.failures;
+  if (!JOBQ_PLANTED(attempts_not_counted)) ++progress.failures;
   progress.crashes = 0;
   ++queue->counters.failed_total;
   const std::uint32_t allowed =

@@ -8,6 +8,7 @@
 
 #include "broker/engine/state.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq {
 namespace {
@@ -21,7 +22,8 @@ constexpr std::size_t kLookPast = 16;
 }  // namespace
 
 std::optional<Engine::State::Pick> Engine::State::find_job(Queue* queue, Session* session) {
-  for (int priority = limits::kPriorityMax; priority >= 0; --priority) {
+  for (int step = limits::kPriorityMax; step >= 0; --step) {
+    const int priority = JOBQ_PLANTED(lowest_priority_first) ? limits::kPriorityMax - step : step;
     std::optional<Pick> best;
     const auto consider = [&](const Stream& stream) {
       LaneState* lane = stream.lanes[static_cast<std::size_t>(priority)].get();

@@ -8,6 +8,7 @@
 #include "broker/engine/queue_settings.hpp"
 #include "broker/engine/state.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 #include "libjobq/protocol/names.hpp"
 
 namespace jobq {
@@ -280,7 +281,9 @@ void Engine::start(const Now& now, Output* out) {
     Leased* leased = state.leases.find(job);
     leased->granted_at = leased->granted_at + down;
     out->changes.emplace_back(change::MoveLease{job, leased->lease_no, leased->session, leased->granted_at});
-    const std::int64_t grace_ms = state.queues.find(leased->meta.lane.queue)->settings.session_grace_ms;
+    const std::int64_t grace_ms = JOBQ_PLANTED(no_grace_after_a_restart)
+                                      ? 0
+                                      : state.queues.find(leased->meta.lane.queue)->settings.session_grace_ms;
     state.leases.move(leased, now.engine + DurationMs{grace_ms}, -1 - grace_ms);
   }
   for (auto& [number, task] : state.tasks) task.rate_from = now.engine;
@@ -339,10 +342,10 @@ std::optional<TimeMs> Engine::next_deadline(const Now& now) const {
   const auto consider = [&next](std::optional<TimeMs> at) {
     if (at && (!next || *at < *next)) next = at;
   };
-  consider(state.leases.next_end());
+  if (!JOBQ_PLANTED(sleeps_through_lapses)) consider(state.leases.next_end());
   if (const auto since = state.sessions.most_silent_since())
     consider(*since + DurationMs{3 * state.limits.heartbeat_ms});
-  consider(state.engine_timers.next());
+  if (!JOBQ_PLANTED(sleeps_through_timers)) consider(state.engine_timers.next());
   if (const auto wall = state.wall_timers.next()) consider(now.engine + (*wall - now.wall));
   consider(state.avoided_until);
   for (const auto& [number, task] : state.tasks) {

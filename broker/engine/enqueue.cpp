@@ -5,6 +5,7 @@
 #include "broker/engine/state.hpp"
 #include "libjobq/base/check.hpp"
 #include "libjobq/base/hash.hpp"
+#include "libjobq/base/planted.hpp"
 #include "libjobq/protocol/names.hpp"
 
 namespace jobq {
@@ -78,7 +79,9 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
   if (!job.unique_key.empty()) {
     const auto made = keys_made.find({queue->number, std::string{job.unique_key}});
     const bool in_turn = made != keys_made.end();
-    if (in_turn || (fact != nullptr && fact->held)) {
+    const bool free_again =
+        JOBQ_PLANTED(key_of_the_dead_given_away) && fact != nullptr && fact->state == JobState::dead;
+    if (in_turn || (fact != nullptr && fact->held && !free_again)) {
       ++queue->counters.duplicate_total;
       touch(queue);
       result.outcome = protocol::EnqueueOutcome::duplicate;
@@ -94,8 +97,11 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
   meta.lane = {queue->number, type_number(job.type), job.priority.value_or(queue->settings.default_priority)};
   meta.bytes = static_cast<std::uint32_t>(job.body.size() + job.headers.size());
   meta.enqueued_at = now.engine;
-  if (job.expires_in.ms > 0) meta.expires_at = now.engine + job.expires_in;
-  if (job.delay.ms > 0) meta.due = now.engine + job.delay;
+  if (job.expires_in.ms > 0)
+    meta.expires_at = now.engine + (JOBQ_PLANTED(expiry_in_seconds) ? DurationMs{job.expires_in.ms / 1000}
+                                                                    : job.expires_in);
+  if (job.delay.ms > 0)
+    meta.due = (JOBQ_PLANTED(delay_from_the_wall_clock) ? now.wall : now.engine) + job.delay;
   if (job.run_at > now.wall) {
     meta.due = job.run_at;
     meta.due_clock = Clock::wall;
@@ -161,7 +167,7 @@ bool Engine::State::answer_resend(const Command& command, const protocol::Enqueu
     return true;
   }
   const auto known = producer->answers.find(request.sequence);
-  if (known != producer->answers.end()) {
+  if (known != producer->answers.end() && !JOBQ_PLANTED(resend_enqueues_again)) {
     answer_again(command, request, known->second);
     return true;
   }
@@ -241,7 +247,7 @@ bool Engine::State::enqueue(const Command& command, const protocol::Enqueue& req
         JOBQ_CHECK(key < facts.keys.size());
         fact = &facts.keys[key++];
       }
-      if (code == Code::ok) {
+      if (code == Code::ok || (JOBQ_PLANTED(half_a_group) && codes[i] == Code::ok && queue != nullptr)) {
         results[i] = create_job(queue, job, fact);
         stored = true;
       } else {

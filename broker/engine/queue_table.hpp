@@ -16,6 +16,7 @@
 
 #include "broker/engine/lane_window.hpp"
 #include "broker/engine/types.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq {
 
@@ -59,7 +60,9 @@ struct Queue {
   TimeMs granted_at{};              // when a job of it was last handed out
   std::deque<FinishedEntry> finished;
 
-  [[nodiscard]] bool dispatchable() const { return !settings.paused && counters.ready > 0; }
+  [[nodiscard]] bool dispatchable() const {
+    return (!settings.paused || JOBQ_PLANTED(pause_ignored)) && counters.ready > 0;
+  }
 };
 
 class QueueTable {

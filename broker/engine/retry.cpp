@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq {
 
@@ -15,6 +16,7 @@ DurationMs backoff(const QueueSettings& settings, std::uint32_t failures, Prng* 
     }
     if (settings.backoff_factor <= 1) break;
   }
+  if (JOBQ_PLANTED(backoff_in_32_bits)) ceiling = static_cast<std::int32_t>(ceiling);
   ceiling = std::clamp(ceiling, settings.backoff_min_ms,
                        std::max(settings.backoff_min_ms, settings.backoff_max_ms));
   return DurationMs{prng->between(settings.backoff_min_ms, ceiling)};

@@ -5,6 +5,7 @@
 #include "broker/engine/retry.hpp"
 #include "broker/engine/state.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq {
 
@@ -115,7 +116,7 @@ void Engine::State::drop_lease(Leased* leased) {
   if (!session->cancelling.empty()) session->cancelling.erase(leased->meta.id);
   Queue* queue = queues.find(leased->meta.lane.queue);
   JOBQ_CHECK(queue->counters.leased > 0);
-  --queue->counters.leased;
+  if (!JOBQ_PLANTED(leased_not_counted_down)) --queue->counters.leased;
   touch(queue);
   touched_jobs.push_back(leased->meta.id);
   const SessionNo number = leased->session;
@@ -250,7 +251,7 @@ void Engine::State::redrive(const JobMeta& dead) {
 
 AttemptRecord Engine::State::attempt(Leased* leased, AttemptOutcome outcome, std::string_view error) {
   AttemptRecord record;
-  record.number = ++leased->meta.progress.attempts_recorded;
+  record.number = JOBQ_PLANTED(history_overwritten) ? 1 : ++leased->meta.progress.attempts_recorded;
   record.outcome = outcome;
   record.started_at = leased->granted_at;
   record.ended_at = now.engine;
@@ -265,7 +266,7 @@ AttemptRecord Engine::State::attempt(Leased* leased, AttemptOutcome outcome, std
 
 void Engine::State::give_back(Leased* leased, Offer offer) {
   JobMeta meta = leased->meta;
-  meta.progress.lease_no = leased->lease_no;
+  if (!JOBQ_PLANTED(lease_no_reused)) meta.progress.lease_no = leased->lease_no;
   meta.has_progress = true;
   const SessionNo session = leased->session;
   drop_lease(leased);
@@ -302,7 +303,7 @@ void Engine::State::bury(Leased* leased, DeadReason reason, std::optional<Attemp
   drop_lease(leased);
   ++queue->counters.dead;
   ++queue->counters.dead_total;
-  queue->counters.bytes -= meta.bytes;
+  if (!JOBQ_PLANTED(bytes_of_the_dead_counted)) queue->counters.bytes -= meta.bytes;
   out->changes.emplace_back(change::Die{meta, reason, now.engine, std::move(record)});
 }
 

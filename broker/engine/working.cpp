@@ -10,6 +10,7 @@
 #include "libjobq/base/bytes.hpp"
 #include "libjobq/base/check.hpp"
 #include "libjobq/base/hash.hpp"
+#include "libjobq/base/planted.hpp"
 #include "libjobq/protocol/names.hpp"
 
 namespace jobq {
@@ -25,6 +26,13 @@ bool same_secret(const protocol::Secret& a, const protocol::Secret& b) {
   unsigned difference = 0;
   for (std::size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
   return difference == 0;
+}
+
+// The fence: the lease is named by its number, and held by this very session.
+bool holds(const Session& session, const Leased& leased, const protocol::LeaseRef& ref) {
+  const bool same_lease = leased.lease_no == ref.lease_no || JOBQ_PLANTED(lease_no_ignored);
+  const bool same_session = leased.session == session.number || JOBQ_PLANTED(session_ignored);
+  return same_lease && same_session;
 }
 
 std::string worker_text(const protocol::Register& request) {
@@ -130,8 +138,9 @@ Status Engine::State::check_registration(const protocol::Register& request) cons
 
 void Engine::State::admit_worker(const Command& command, const protocol::Register& request,
                                  const Facts& facts) {
-  const bool knows = request.session.is_set() && request.session < mark.next_session &&
-                     same_secret(request.secret, session_secret(request.session));
+  const bool knows =
+      request.session.is_set() && request.session < mark.next_session &&
+      (same_secret(request.secret, session_secret(request.session)) || JOBQ_PLANTED(session_without_secret));
   const SessionNo number = knows ? request.session : mark.next_session;
   if (!knows) mark.next_session.value++;
   Session* session = sessions.find(number);
@@ -189,7 +198,7 @@ ClaimResult Engine::State::claim(Session* session, const protocol::LeaseRef& ref
   if (leased == nullptr) {
     return unknown_lease(ref) == ClaimResult::stale ? ClaimResult::stale : ClaimResult::gone;
   }
-  if (leased->lease_no != ref.lease_no || leased->session != session->number) return ClaimResult::stale;
+  if (!holds(*session, *leased, ref)) return ClaimResult::stale;
   leased->orphaned = false;
   leased->recovered = false;
   std::int64_t list = 0;
@@ -202,11 +211,11 @@ ClaimResult Engine::State::claim(Session* session, const protocol::LeaseRef& ref
 ClaimResult Engine::State::settle(Session* session, const protocol::Outcome& outcome) {
   Leased* leased = leases.find(outcome.lease.job);
   if (leased == nullptr) return unknown_lease(outcome.lease);
-  if (leased->lease_no != outcome.lease.lease_no || leased->session != session->number)
-    return ClaimResult::stale;
+  if (!holds(*session, *leased, outcome.lease)) return ClaimResult::stale;
   Queue* queue = queues.find(leased->meta.lane.queue);
   touch(queue);
-  if (outcome.kind != protocol::OutcomeKind::ack && leased->cancel_requested) {
+  if (outcome.kind != protocol::OutcomeKind::ack && leased->cancel_requested &&
+      !JOBQ_PLANTED(cancel_forgotten)) {
     finish_leased(leased, Exit::cancelled);
     return ClaimResult::settled;
   }

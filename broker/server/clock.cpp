@@ -1,4 +1,5 @@
 #include "broker/server/clock.hpp"
+#include "libjobq/base/planted.hpp"
 
 #include <fmt/format.h>
 
@@ -54,6 +55,7 @@ ServerClock::ServerClock(const Now& last, Source source)
 Now ServerClock::read() {
   const std::int64_t wall = source_.wall_ms();
   newest_ = std::max(newest_, engine_at_start_ + DurationMs{source_.steady_ms() - steady_at_start_});
+  if (JOBQ_PLANTED(leases_by_the_wall_clock)) newest_ = std::max(newest_, TimeMs{wall - offset_});
   const std::int64_t offset = wall - newest_.ms;
   if (std::abs(offset - offset_) >= kJumpMs) {
     last_jump_ = ClockJump{DurationMs{offset - offset_}, newest_};

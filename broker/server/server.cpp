@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
+#include <tuple>
 #include <utility>
 
 #include "broker/server/log.hpp"
 #include "jobq/version.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 #include "libjobq/base/utf8.hpp"
 
 namespace jobq {
@@ -26,8 +29,9 @@ std::uint64_t jobs_of(const CommandBody& body) {
 }
 
 bool same_numbers(const Mark& a, const Mark& b) {
-  return a.next_job == b.next_job && a.next_session == b.next_session && a.next_queue == b.next_queue &&
-         a.next_type == b.next_type;
+  return a.next_job == b.next_job &&
+         (a.next_session == b.next_session || JOBQ_PLANTED(session_number_not_stored)) &&
+         a.next_queue == b.next_queue && a.next_type == b.next_type;
 }
 
 }  // namespace
@@ -65,6 +69,10 @@ Status Server::turn(DurationMs wait_at_most) {
   check_admission();
   if (Status applied = apply_all(); !applied.ok()) return applied;
   engine_->tick(now_, &out_);
+  if (JOBQ_PLANTED(reply_before_commit) && send_all().ok()) {
+    out_.messages.clear();
+    answers_.clear();
+  }
   if (Status committed = commit(); !committed.ok()) return committed;
   if (Status sent = send_all(); !sent.ok()) return sent;
   answer_questions();
@@ -251,9 +259,14 @@ Status Server::look_up(const Command& command, Facts* facts) {
 Status Server::commit() {
   const Mark mark = engine_->mark(now_);
   if (out_.changes.empty() && same_numbers(mark, written_)) return {};
-  if (const Result<BatchNo> submitted = store_->submit(out_.changes, mark); !submitted.ok())
+  const std::size_t apart = JOBQ_PLANTED(commit_in_two_steps) ? out_.changes.size() / 2 : 0;
+  if (apart > 0) std::ignore = store_->submit(std::span{out_.changes}.first(apart), mark);
+  if (const Result<BatchNo> submitted = store_->submit(std::span{out_.changes}.subspan(apart), mark);
+      !submitted.ok())
     return submitted.status();
-  if (const Result<BatchNo> durable = store_->completed(true); !durable.ok()) return durable.status();
+  if (const Result<BatchNo> durable = store_->completed(true);
+      !durable.ok() && !JOBQ_PLANTED(failed_commit_ignored))
+    return durable.status();
   written_ = mark;
   watch_changes();
   return {};
@@ -284,7 +297,8 @@ Status Server::send_deliveries(const Message& message, const DeliverPlan& plan) 
   const Status written = deliveries_.write(
       plan,
       [&](std::string_view bytes, const std::vector<protocol::LeaseRef>& leases) {
-        if (failed.empty() && transport_->send(message.to, bytes)) return;
+        if (failed.empty() && (transport_->send(message.to, bytes) || JOBQ_PLANTED(failed_send_is_delivered)))
+          return;
         failed.insert(failed.end(), leases.begin(), leases.end());
       },
       &damaged);

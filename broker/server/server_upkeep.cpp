@@ -2,6 +2,7 @@
 // goodbye.
 #include "broker/server/log.hpp"
 #include "broker/server/server.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq {
 namespace {
@@ -29,7 +30,7 @@ void Server::check_admission() {
   bytes_since_check_ += bytes_gathered_;
   const bool due = !admission_checked_.is_set() || now_.engine - admission_checked_ >= kAdmissionEvery ||
                    bytes_since_check_ > config_.store_min_free_bytes / 8;
-  if (!due) return;
+  if (!due || JOBQ_PLANTED(full_disk_unnoticed)) return;
   admission_checked_ = now_.engine;
   bytes_since_check_ = 0;
   const StoreHealth health = store_->health();

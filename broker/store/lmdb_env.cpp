@@ -11,6 +11,7 @@
 #include "libjobq/base/bytes.hpp"
 #include "libjobq/base/check.hpp"
 #include "libjobq/base/hash.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq::lmdb {
 namespace {
@@ -69,7 +70,8 @@ Row checked(Table table, std::string_view key, std::string_view stored) {
   if (stored.size() < kChecksumBytes) return row;
   row.value = stored.substr(0, stored.size() - kChecksumBytes);
   row.damaged =
-      get_big_endian<std::uint64_t>(stored.data() + row.value.size()) != checksum(table, key, row.value);
+      get_big_endian<std::uint64_t>(stored.data() + row.value.size()) != checksum(table, key, row.value) &&
+      !JOBQ_PLANTED(checksum_ignored);
   return row;
 }
 
@@ -103,6 +105,8 @@ Env::Env(const std::string& file, std::uint64_t map_bytes, Mode mode) {
     unsigned int flags = MDB_NOTLS | MDB_NOSUBDIR;
     // Read only: offline, behind the lock of the directory. No file is made or touched.
     if (mode == Mode::read_only) flags |= MDB_RDONLY | MDB_NOLOCK;
+    if (JOBQ_PLANTED(commits_not_synced)) flags |= MDB_NOSYNC;
+    if (JOBQ_PLANTED(meta_page_not_synced)) flags |= MDB_NOMETASYNC;
     const std::string opening = fmt::format("cannot open {}", file);
     must(mdb_env_open(env_, file.c_str(), flags, kFileMode), opening.c_str());
 
@@ -207,7 +211,7 @@ Txn::Txn(Env* env, Kind kind) : env_(env), kind_(kind) {
 }
 
 Txn::~Txn() {
-  if (txn_ == nullptr) return;
+  if (txn_ == nullptr || JOBQ_PLANTED(readers_leak)) return;
   // LMDB frees the cursors of a write transaction with it, and leaves those of a read transaction to us.
   if (kind_ == Kind::read) {
     for (MDB_cursor* cursor : cursors_) {
@@ -315,7 +319,7 @@ std::uint64_t Txn::free_pages() const {
 void Txn::commit() {
   // LMDB frees the transaction and its cursors whatever comes of it.
   const int rc = mdb_txn_commit(std::exchange(txn_, nullptr));
-  must(rc, "cannot commit");
+  if (!JOBQ_PLANTED(commit_error_ignored)) must(rc, "cannot commit");
 }
 
 }  // namespace jobq::lmdb

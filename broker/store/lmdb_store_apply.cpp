@@ -7,6 +7,7 @@
 #include "broker/store/lmdb_store.hpp"
 #include "libjobq/base/check.hpp"
 #include "libjobq/base/hash.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq::lmdb {
 namespace {
@@ -107,6 +108,7 @@ void LmdbStore::let_go_of_key(Batch* batch, const change::Finish& finish, const 
   if (!stored.present || stored.damaged) return;
   UniqueRow row = decode_unique(stored.value);
   if (row.holder != job) return;  // of a damaged record: not its key
+  if (!finish.unique_hold_until.is_set() && JOBQ_PLANTED(key_kept_for_ever)) return;
   if (!finish.unique_hold_until.is_set()) {
     batch->txn.erase(Table::unique, key);
     return;
@@ -187,7 +189,7 @@ void LmdbStore::apply(Batch* batch, const change::Return& back) {
   if (meta.due.is_set()) {
     block.scheduled.set(bit);
     put_timer(batch, due_timer(meta.id, meta.due, meta.due_clock));
-  } else {
+  } else if (!JOBQ_PLANTED(returned_job_not_listed)) {
     index_.became_ready(meta.lane, meta.id);
   }
 }

@@ -9,6 +9,7 @@
 #include "broker/store/bytes_io.hpp"
 #include "broker/store/lmdb_store.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq::lmdb {
 namespace {
@@ -70,7 +71,8 @@ std::vector<RecoveredProducer> LmdbStore::recover_producers(const Txn& txn) cons
     Cursor cursor = txn.cursor(Table::answers);
     for (bool more = cursor.seek(key); more && cursor.key().starts_with(key); more = cursor.next()) {
       for (change::ProducerAnswer& answer : decode_answers(cursor.sound_value())) {
-        if (answer.sequence >= row.lowest_open) producer.answers.push_back(std::move(answer));
+        if (answer.sequence >= row.lowest_open && !JOBQ_PLANTED(answers_lost_at_a_restart))
+          producer.answers.push_back(std::move(answer));
       }
     }
     std::ranges::sort(producer.answers, {}, &change::ProducerAnswer::sequence);
@@ -92,7 +94,7 @@ std::vector<RecoveredLease> LmdbStore::recover_leases(const Txn& txn) {
       if (found.damaged) note_damage(job);  // its lane can be read: its worker may still finish it
       RecoveredLease& lease = leases.emplace_back();
       lease.meta = record->meta;
-      add_progress(txn, *block, &lease.meta);
+      if (!JOBQ_PLANTED(attempts_lost_at_a_restart)) add_progress(txn, *block, &lease.meta);
       lease.lease_no = entry.lease_no;
       lease.session = entry.session;
       lease.granted_at = entry.granted_at;

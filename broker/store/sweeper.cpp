@@ -1,4 +1,5 @@
 #include "broker/store/sweeper.hpp"
+#include "libjobq/base/planted.hpp"
 
 #include <algorithm>
 
@@ -61,7 +62,7 @@ void Sweeper::sweep_block(Txn* txn, BlockTable* blocks, std::uint64_t no, JobId 
     if (!job) throw_damaged("table jobs has a key of another length");
     if (block_of(*job) != no) break;
     const std::uint8_t bit = bit_of(*job);
-    if (!block.finished.test(bit) && !block.moved.test(bit)) {
+    if (!block.finished.test(bit) && !block.moved.test(bit) && !JOBQ_PLANTED(sweep_takes_the_living)) {
       move_to_moved(txn, *job, cursor.row(), &scratch_);
       block.moved.set(bit);
       ++jobs_moved_;

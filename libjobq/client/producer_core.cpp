@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq {
 
@@ -140,7 +141,8 @@ void ProducerCore::on_error(const protocol::Error& error, Requests::iterator fou
       return complete_all(found, {Outcome::unknown, Status(error.code, error.text)});
     default:
       // A first sending that is refused as a whole has stored nothing. A later one may follow one that did.
-      complete_all(found, {request.sendings == 1 ? Outcome::refused : Outcome::unknown,
+      complete_all(found, {request.sendings == 1 || JOBQ_PLANTED(unknown_told_as_refused) ? Outcome::refused
+                                                                                          : Outcome::unknown,
                            Status(error.code, error.text), std::chrono::milliseconds{error.retry_after_ms}});
   }
 }
@@ -277,7 +279,7 @@ void ProducerCore::send(std::uint64_t sequence, Request* request, TimeMs now) {
   message.producer = id_;
   message.sequence = sequence;
   message.lowest_open = established_ ? open_.begin()->first : 1;
-  message.resend = request->sendings > 0;
+  message.resend = request->sendings > 0 && !JOBQ_PLANTED(resend_not_marked);
   message.groups.reserve(request->groups.size());
   message.jobs.reserve(request->jobs);
   for (const SubmittedGroup& group : request->groups) {

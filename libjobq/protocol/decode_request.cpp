@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "libjobq/base/hash.hpp"
+#include "libjobq/base/planted.hpp"
 #include "libjobq/protocol/codec.hpp"
 #include "libjobq/protocol/field_readers.hpp"
 #include "libjobq/protocol/reader.hpp"
@@ -232,7 +233,8 @@ Result<RequestMessage> decode_request(std::string_view frame, const DecodeLimits
   Result<Request> request = read_fields(&reader, header, &rest);
   if (!request.ok()) return request.status();
   reader.skip_many("message", rest);
-  if (reader.ok() && reader.remaining() > 0) reader.fail(Code::bad_message, "message", "bytes follow it");
+  if (reader.ok() && reader.remaining() > 0 && !JOBQ_PLANTED(bytes_behind_a_message))
+    reader.fail(Code::bad_message, "message", "bytes follow it");
   if (!reader.ok()) return reader.status();
   return RequestMessage{header.request_id, *std::move(request)};
 }

@@ -1,6 +1,7 @@
 #include <msgpack.hpp>
 
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 #include "libjobq/protocol/codec.hpp"
 #include "libjobq/protocol/string_sink.hpp"
 
@@ -308,7 +309,7 @@ struct FieldWriter {
     for (const Delivery& job : m.jobs) {
       pack_count(packer, 12);
       pack_job_id(packer, job.lease.job);
-      packer->pack_uint32(job.lease.lease_no);
+      packer->pack_uint32(JOBQ_PLANTED(lease_no_cut) ? job.lease.lease_no & 0xFFU : job.lease.lease_no);
       packer->pack_uint32(job.attempt);
       packer->pack_uint32(job.max_attempts);
       pack_text(packer, job.queue);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "libjobq/base/bytes.hpp"
+#include "libjobq/base/planted.hpp"
 #include "libjobq/protocol/limits.hpp"
 
 namespace jobq::protocol {
@@ -361,6 +362,7 @@ std::string_view Reader::skip(const char* field) {
       return {};
     }
     if (values > 0) {
+      if (JOBQ_PLANTED(nesting_unlimited) && depth == open.size()) --depth;
       if (depth == open.size()) {
         fail(Code::bad_message, field, fmt::format("nested deeper than {} levels", limits::kNestingMax));
         return {};

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "libjobq/base/planted.hpp"
 #include "libjobq/protocol/limits.hpp"
 
 namespace jobq {
@@ -41,6 +42,7 @@ void WorkerCore::disconnected(TimeMs /*now*/) {
   awaited_.clear();
   asleep_since_ = {};  // the next connection brings nothing old
   outcome_messages_ = 0;
+  if (JOBQ_PLANTED(outcome_lost_at_a_reconnect)) outcomes_.clear();
   unsent_.clear();
   for (auto& [lease, unanswered] : outcomes_) {
     unanswered.is_sent = false;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "libjobq/base/planted.hpp"
 #include "libjobq/protocol/codec.hpp"
 #include "libjobq/worker/worker_core.hpp"
 
@@ -174,6 +175,7 @@ void WorkerCore::on_claims(const std::vector<ClaimResult>& results, const std::v
       continue;
     }
     held.owned_until = sent.at + held.lease;
+    if (JOBQ_PLANTED(lease_believed_longer)) held.owned_until = held.owned_until + held.lease;
     if (setup_.extend_leases)
       held.extend_at = sent.at + DurationMs{std::max<std::int64_t>(held.lease.ms / 3, 1)};
     look_again_at(held);
@@ -226,7 +228,9 @@ void WorkerCore::on_deliver(const protocol::Deliver& message, TimeMs now) {
     return;  // Of a session that has ended since: its leases are no longer ours.
   events_.reserve(events_.size() + message.jobs.size());
   for (const protocol::Delivery& delivery : message.jobs) {
-    if (held_.contains(delivery.lease) || outcomes_.contains(delivery.lease)) continue;
+    if ((held_.contains(delivery.lease) || outcomes_.contains(delivery.lease)) &&
+        !JOBQ_PLANTED(delivery_run_twice))
+      continue;
     Held held;
     held.lease = DurationMs{delivery.lease_ms};
     held.max_run = DurationMs{delivery.max_run_ms};

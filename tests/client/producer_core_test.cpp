@@ -321,6 +321,26 @@ TEST_CASE_FIXTURE(Fixture, "other refusals go to the caller at once, with how lo
   CHECK(done[0].results[0].retry_after() == std::chrono::milliseconds{700});
 }
 
+TEST_CASE_FIXTURE(Fixture,
+                  "a request refused at its first sending is refused, at a later one it is unknown") {
+  greet(core, TimeMs{1000});
+  submit(TimeMs{1000}, "once", 60'000);
+  refuse(tick(TimeMs{1000})[0], Code::bad_message, TimeMs{1001});
+  tick(TimeMs{1001});
+  REQUIRE(done.size() == 1);
+  CHECK(done[0].results[0].outcome() == Outcome::refused);
+
+  submit(TimeMs{2000}, "twice", 60'000);
+  REQUIRE(tick(TimeMs{2000}).size() == 1);
+  const auto again = tick(TimeMs{4000});
+  REQUIRE(again.size() == 1);
+  refuse(again[0], Code::bad_message, TimeMs{4001});
+  tick(TimeMs{4001});
+  REQUIRE(done.size() == 2);
+  // The one that got no answer may have been stored.
+  CHECK(done[1].results[0].outcome() == Outcome::unknown);
+}
+
 TEST_CASE_FIXTURE(Fixture, "a duplicate is a success that says whose the key is") {
   greet(core, TimeMs{1000});
   submit(TimeMs{1000});

@@ -51,6 +51,8 @@ std::vector<DiskEntry> record(std::uint64_t seed, int batches, int compact, cons
   std::vector<std::string> environment{"LD_PRELOAD=" + program("JOBQ_RECORDER"), "RECORDER_DIR=" + data,
                                        "RECORDER_LOG=" + log};
   if (!lmdb_flags.empty()) environment.push_back("RECORDER_LMDB_FLAGS=" + lmdb_flags);
+  if (const char* bug = std::getenv("JOBQ_PLANTED_BUG"))
+    environment.push_back(std::string{"JOBQ_PLANTED_BUG="} + bug);
   // A sanitizer wants to be loaded first; here it is the recorder.
   environment.push_back("ASAN_OPTIONS=verify_asan_link_order=0");
   const std::vector<std::string> command{program("JOBQ_BATCH_WRITER"), data, std::to_string(seed),

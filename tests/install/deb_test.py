@@ -113,6 +113,8 @@ class Packages(Installation):
         self.check_service_files(root)
         settings = root.path / "etc/jobq/jobq-broker.toml"
         run(root.path / "usr/bin/jobq-broker", "--config", settings, "--check-config")
+        for program in (root.path / "usr/bin").iterdir():
+            self.assertNotIn(b"JOBQ_PLANTED_BUG", program.read_bytes(), f"{program}: bugs that are planted for the tests")
         os.environ["JOBQ_BROKER"] = str(root.path / "usr/bin/jobq-broker")
         os.environ["JOBQ_CLI"] = str(root.path / "usr/bin/jobq")
         with Workspace() as space:

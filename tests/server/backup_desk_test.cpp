@@ -101,7 +101,8 @@ TEST_CASE("a backup runs beside the loop, is shown, and ends whole") {
   CHECK(done["bytes"] == 14);
   CHECK(done["error"].is_null());
   CHECK(ask(&desk, "backup", "one.mdb")["text"].get<std::string>().find("exists") != std::string::npos);
-  CHECK(ask(&desk, "backup", world.place("three.mdb"))["state"] == "running");
+  // It may have ended before it is shown for the first time: nothing holds it back any more.
+  CHECK(ask(&desk, "backup", world.place("three.mdb"))["file"] == world.place("three.mdb"));
   CHECK(end_of(&desk)["file"] == world.place("three.mdb"));
 }
 

@@ -86,6 +86,56 @@ TEST_CASE("nobody hears of what is not on disk") {
   CHECK(world.received(kWorker).empty());
 }
 
+TEST_CASE("a session is on disk before its worker hears of it") {
+  ServerWorld world;
+  for (const PeerId peer : {kWorker, kOther}) world.greet(peer);
+  world.send(kWorker, worker_of("q", 1));
+  world.settle();
+  // Nothing but the session is new now: no queue, no job.
+  world.send(kOther, worker_of("q", 1));
+  world.settle();
+  const Registered registered = world.only<Registered>(kOther);
+  world.memory.restart();
+  const Result<Recovered> recovered = world.memory.recover();
+  REQUIRE(recovered.ok());
+  CHECK(recovered->mark.next_session > registered.session);
+}
+
+TEST_CASE("while the disk is nearly full, enqueues are refused and acks are not, until there is room again") {
+  Config config;
+  config.store_min_free_bytes = std::uint64_t{64} << 20;
+  ServerWorld world(config);
+  for (const PeerId peer : {kProducer, kWorker}) world.greet(peer);
+  world.send(kProducer, enqueue_one("q", "before"));
+  world.send(kWorker, worker_of("q", 1));
+  world.settle();
+  const Deliver deliver = world.only<Deliver>(kWorker);
+  REQUIRE(deliver.jobs.size() == 1);
+  world.received(kProducer);
+
+  StoreHealth health = world.memory.health();
+  health.disk_free_bytes = std::uint64_t{63} << 20;
+  world.store.pretend(health);
+  world.advance(DurationMs{1'000});
+  world.send(kProducer, enqueue_one("q", "during"));
+  Outcomes ack;
+  ack.outcomes.push_back({deliver.jobs[0].lease, OutcomeKind::ack, {}, {}, {}});
+  world.send(kWorker, ack);
+  world.settle();
+  const Enqueued refused = world.only<Enqueued>(kProducer);
+  CHECK(refused.results[0].outcome == EnqueueOutcome::refused);
+  CHECK(refused.results[0].code == Code::disk_full);
+  CHECK(refused.results[0].retry_after_ms > 0);
+  CHECK(world.only<OutcomesReply>(kWorker).results == std::vector{ClaimResult::settled});
+
+  health.disk_free_bytes = std::uint64_t{65} << 20;
+  world.store.pretend(health);
+  world.advance(DurationMs{1'000});
+  world.send(kProducer, enqueue_one("q", "after"));
+  world.settle();
+  CHECK(world.only<Enqueued>(kProducer).results[0].outcome == EnqueueOutcome::created);
+}
+
 TEST_CASE("a turn without changes writes nothing") {
   ServerWorld world;
   world.greet(kProducer);

@@ -51,6 +51,8 @@ class FaultyStore : public Store {
     submits_until_failure_ = nth;
     failure_ = std::move(status);
   }
+  // What health() says from now on, whatever the store below does.
+  void pretend(const StoreHealth& health) { health_ = health; }
   void hold() { holding_ = true; }
   [[nodiscard]] std::size_t held() const { return held_.size(); }
   // Makes the oldest held batches durable.
@@ -116,7 +118,7 @@ class FaultyStore : public Store {
     if (!failed_.ok()) return failed_;
     return below_->visit_jobs(jobs, visit);
   }
-  StoreHealth health() override { return below_->health(); }
+  StoreHealth health() override { return health_ ? *health_ : below_->health(); }
   Status backup(const std::string& path) override {
     if (!failed_.ok()) return failed_;
     return below_->backup(path);
@@ -127,6 +129,7 @@ class FaultyStore : public Store {
   Store* below_;
   std::uint64_t submits_until_failure_ = 0;  // 0: none is to fail
   Status failure_, failed_;
+  std::optional<StoreHealth> health_;
   bool holding_ = false;
   std::deque<OwnedBatch> held_;
   BatchNo completed_ = 0;

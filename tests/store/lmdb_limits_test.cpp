@@ -2,10 +2,12 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -121,6 +123,49 @@ TEST_CASE(
   CHECK(found.mark.next_job == JobId{kept.value + 1});
   REQUIRE(found.queues.size() == 1);
   CHECK(found.queues[0].counters.ready == 1);
+}
+
+// EFBIG for every write behind the limit, as ENOSPC on a disk that is full: for this process, not for the machine.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(std::uint64_t bytes) : on_signal_(std::signal(SIGXFSZ, SIG_IGN)) {
+    REQUIRE(getrlimit(RLIMIT_FSIZE, &before_) == 0);
+    const rlimit limit{bytes, before_.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, on_signal_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_{};
+  void (*on_signal_)(int);
+};
+
+TEST_CASE("a commit that the disk refuses is said to have failed, and the store stands where it stood") {
+  LmdbOptions options = LmdbUnderTest::small_options();
+  options.preallocate = false;
+  LmdbUnderTest tested(options);
+  LegalBatches batches;
+  const QueueNo queue = batches.add_queue("mail");
+  const JobId kept = batches.enqueue({.queue = queue, .priority = 5});
+  submit(&tested.store(), batches.take());
+  Code code = Code::ok;
+  {
+    const FileSizeLimit limit(std::filesystem::file_size(lmdb::data_file(tested.path())));
+    batches.enqueue({.queue = queue, .priority = 5}, {.body = std::string(std::size_t{1} << 20, 'b')});
+    const LegalBatch refused = batches.take();
+    code = tested.store().submit(refused.changes, refused.mark).code();
+  }
+  CHECK(code == Code::io_error);
+  // Whether it has reached the disk is not known to a store whose commit has failed: it says nothing more.
+  CHECK(tested.store().completed(true).code() == Code::io_error);
+  CHECK(tested.store().read_job(kept).code() == Code::io_error);
+  const Recovered found = tested.reopen();
+  CHECK(found.mark.next_job == JobId{kept.value + 1});
 }
 
 TEST_CASE("a job whose record is beyond reading does not keep the others from being served") {

@@ -234,6 +234,24 @@ TEST_CASE_FIXTURE(ContractFixture, "contract: few survivors among many finished 
 }
 
 TEST_CASE_FIXTURE(ContractFixture,
+                  "contract: a job that was leased while thousands came is listed when it is back") {
+  const QueueNo queue = batches.add_queue("q");
+  const SessionNo session = batches.add_session();
+  const JobId early = batches.enqueue({queue, 0, 5});
+  batches.lease(early, session);
+  constexpr int kJobs = 40'000;  // A store may list jobs that still wait when so many have come after them.
+  for (int n = 1; n <= kJobs; ++n) {
+    batches.enqueue({queue, 0, 9});
+    if (n % 2'000 == 0) commit();
+  }
+  batches.give_back(early);
+  commit();
+  CHECK(lane({queue, 0, 5}) == Ids{early.value});
+  reopen();
+  CHECK(lane({queue, 0, 5}) == Ids{early.value});
+}
+
+TEST_CASE_FIXTURE(ContractFixture,
                   "contract: whatever legal batches come, it stays the same as the plain store") {
   for (const std::uint64_t seed : {1ULL, 2ULL, 3ULL}) {
     ContractFixture run;

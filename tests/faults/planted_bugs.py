@@ -1,0 +1,137 @@
+"""The planted bugs (libjobq/base/planted.hpp): what each does, and the test that must find it.
+
+A finder is one command on one test, small enough for seconds. `sees` is what a run with the bug must say: the test's name or
+the violated invariant, so that a test which goes red for another reason is not taken for one with teeth.
+
+Finders that draw nothing, or draw from a fixed seed, give the same answer on every machine: those run in CI, some at a time.
+The others (`real`: real processes, disks, ports) run in the soak.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finder:
+    name: str  # for people: the test, as they would look for it
+    program: str  # below the build's tests/
+    arguments: tuple
+    sees: str  # a regular expression
+    real: bool = False
+
+
+@dataclass(frozen=True)
+class Planted:
+    name: str
+    does: str
+    finder: Finder
+
+
+def case(program, title):
+    """One case of a doctest program."""
+    escaped = title.replace(",", "\\,")
+    return Finder(f"`{os.path.basename(program)}`: {title}", program, (f"--test-case={escaped}",), f"TEST CASE: +{re.escape(title)}")
+
+
+def transcript(name):
+    """One transcript of the engine."""
+    return Finder(f"transcript `{name}`", "engine/engine_test", ("--test-case=transcripts", f"--subcase=*/{name}.txt"),
+                  f"transcripts/{name}.txt")
+
+
+def simulation(seeds, operations, sees):
+    """The simulator. It stops at the first run that fails, so that red is quick. `sees`: an invariant (I1 to I22), or what
+    the product's own checks say when they end the run."""
+    first, last = seeds
+    span = f"seed {first}" if first == last else f"seeds {first} to {last}"
+    invariant = sees.startswith("I") and sees[1:].isdigit()
+    found = rf"FAILED: seed \d+ of {operations} operations: .*\b{sees}\b" if invariant else "broken invariant: " + re.escape(sees)
+    return Finder(f"simulator, {span}: {sees if invariant else 'the run ends at a check'}", "sim/jobq-sim",
+                  ("--from", first, "--seeds", last - first + 1, "--ops", operations, "--stop-after", 1, "--quiet"), found)
+
+
+def power_cut(title):
+    finder = case("faults/power_cut_test", title)
+    return Finder(finder.name, finder.program, finder.arguments, finder.sees, real=True)
+
+
+SERVER, PRODUCER, WORKER = "server/server_test", "client/client_producer_core_test", "client/client_worker_core_test"
+CONTRACT, LIMITS, RANDOM = "store/lmdb_contract_test", "store/lmdb_limits_test", "store/lmdb_random_test"
+
+PLANTED = (
+    # ---- the broker's loop
+    Planted("reply_before_commit", "answers and deliveries leave before the commit", simulation((1, 8), 200, "I15")),
+    Planted("failed_commit_ignored", "a commit that failed counts as one that was made", simulation((1, 40), 200, "I15")),
+    Planted("commit_in_two_steps", "one turn is made durable in two transactions", simulation((1, 8), 200, "said.*field == counted.*field")),
+    Planted("failed_send_is_delivered", "EAGAIN is taken for delivered", case(
+        SERVER, "a delivery that cannot be sent goes to the next worker, uncounted")),
+    Planted("full_disk_unnoticed", "enqueues are accepted until the disk is full", case(
+        SERVER, "while the disk is nearly full, enqueues are refused and acks are not, until there is room again")),
+    Planted("leases_by_the_wall_clock", "a jump of the wall clock ends leases and fires delays", case(
+        SERVER, "a jump of the wall clock is told once and moves nothing")),
+    Planted("session_number_not_stored", "a session's number is given out again after a restart", case(
+        SERVER, "a session is on disk before its worker hears of it")),
+    # ---- the engine
+    Planted("lease_no_ignored", "an ack is accepted whatever its lease_no", transcript("restart")),
+    Planted("session_ignored", "an ack is accepted from any session", transcript("worker_crashes")),
+    Planted("session_without_secret", "a session is taken over by whoever names its number", transcript("worker_crashes")),
+    Planted("lease_no_reused", "a job that was given back gets its old lease_no again", transcript("snooze_and_release")),
+    Planted("leased_not_counted_down", "a lease that ended is still counted", transcript("lease_lapses")),
+    Planted("bytes_of_the_dead_counted", "a dead job's bytes are still counted", simulation((4, 4), 200, "I12")),
+    Planted("attempts_not_counted", "failures are not counted, so a job is retried for ever", transcript("nack_backs_off")),
+    Planted("history_overwritten", "each attempt's error overwrites the one before", transcript("reject_and_redrive")),
+    Planted("backoff_in_32_bits", "a long backoff overflows and becomes a short one", case(
+        "engine/engine_test", "a backoff may grow to a year")),
+    Planted("delay_from_the_wall_clock", "a delay is counted from the wall clock", transcript("delayed_and_dated")),
+    Planted("expiry_in_seconds", "an expiry's milliseconds are read as seconds", transcript("expiry")),
+    Planted("half_a_group", "a group that is refused is stored in part", simulation((1, 20), 200, "I14")),
+    Planted("key_of_the_dead_given_away", "a dead job's unique key is given to another", simulation((1, 40), 200, "I11")),
+    Planted("resend_enqueues_again", "a repeated enqueue makes a second job", transcript("resend")),
+    Planted("cancel_forgotten", "a cancelled job that fails is tried again", transcript("cancel")),
+    Planted("pause_ignored", "a paused queue hands out jobs", simulation((1, 24), 200, "I17")),
+    Planted("lowest_priority_first", "the lowest priority goes first", transcript("order")),
+    Planted("no_grace_after_a_restart", "a restart takes running jobs from their workers at once", transcript("restart")),
+    Planted("sleeps_through_lapses", "the end of a lease does not wake the broker", transcript("lease_lapses")),
+    Planted("sleeps_through_timers", "a delay's end does not wake the broker", transcript("delayed_and_dated")),
+    # ---- the store
+    Planted("commits_not_synced", "LMDB with MDB_NOSYNC", power_cut(
+        "whatever a power cut leaves on the disk, every confirmed batch is there and nothing is torn")),
+    Planted("meta_page_not_synced", "LMDB with MDB_NOMETASYNC", power_cut(
+        "whatever a power cut leaves on the disk, every confirmed batch is there and nothing is torn")),
+    Planted("store_made_in_place", "a store is made under its own name, not made aside and renamed", power_cut(
+        "whatever a power cut leaves on the disk, every confirmed batch is there and nothing is torn")),
+    Planted("commit_error_ignored", "an error of the commit (short write, failed sync) is ignored", case(
+        LIMITS, "a commit that the disk refuses is said to have failed, and the store stands where it stood")),
+    Planted("checksum_ignored", "checksums of records are not looked at", case(
+        LIMITS, "a damaged job does not hide the others, is counted, and can be put among the dead")),
+    Planted("readers_leak", "read transactions are never ended", simulation((4, 4), 200, "fact.ok")),
+    Planted("two_brokers_on_one_store", "the lock of the directory does not count", case(
+        "store/lmdb_open_test", "a second opener is told who has the store")),
+    Planted("attempts_lost_at_a_restart", "a running job's counts are forgotten by a restart", case(
+        CONTRACT, "contract: enqueue, lease, return and lease again in one batch")),
+    Planted("answers_lost_at_a_restart", "what was answered is forgotten by a restart, so a resend makes a second job",
+            simulation((30, 33), 200, "I13")),
+    Planted("key_kept_for_ever", "a unique key is not free again after its job's end", simulation((4, 4), 200, "I12")),
+    Planted("returned_job_not_listed", "a job that is given back is not listed in its lane", case(
+        CONTRACT, "contract: a job that was leased while thousands came is listed when it is back")),
+    Planted("sweep_takes_the_living", "the sweep of finished jobs takes the others along", case(
+        RANDOM, "random batches over a hundred thousand ids: the same as the model, and the checker agrees")),
+    # ---- the wire and the library
+    Planted("bytes_behind_a_message", "bytes behind a message are ignored", case(
+        "protocol/codec_test", "a message cut at any byte is an error, and so is one with a byte too many")),
+    Planted("nesting_unlimited", "any depth of nesting is skipped", case(
+        "protocol/codec_rejects_test", "what is skipped may be nested to a limit and no further")),
+    Planted("lease_no_cut", "a lease_no above 255 is cut", case(
+        "protocol/codec_test", "what was encoded is what is decoded")),
+    Planted("unknown_told_as_refused", "a request that may have been stored is called refused", case(
+        PRODUCER, "a request refused at its first sending is refused, at a later one it is unknown")),
+    Planted("resend_not_marked", "a request that is sent again does not say so", case(
+        PRODUCER, "an unanswered request is sent again on the same connection, marked as a resend")),
+    Planted("outcome_lost_at_a_reconnect", "outcomes that nobody has answered are dropped with the connection", case(
+        WORKER, "after a reconnect it claims what it holds and repeats every unanswered outcome")),
+    Planted("lease_believed_longer", "a worker believes that its lease is twice as long", case(
+        WORKER, "leases are extended at a third, counted from the sending of the extension")),
+    Planted("delivery_run_twice", "a delivery that comes twice is run twice", case(
+        WORKER, "the same delivery twice, and one of another session, run nothing more")),
+)
