@@ -48,7 +48,7 @@ def run(finder, bug=None):
 
 
 def chosen_for_today():
-    certain = [planted for planted in PLANTED if not planted.finder.real]
+    certain = [planted for planted in PLANTED if not planted.finder.soak_only]
     first = int(time.time()) // 86_400 * A_RUN
     return [certain[(first + i) % len(certain)] for i in range(A_RUN)]
 
