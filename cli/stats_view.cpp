@@ -60,6 +60,8 @@ std::string store_line(const Json& store) {
                   format_bytes(int_at(store, "disk_free_bytes")));
   line += fmt::format("; {} commits, last {:.1f}ms, longest {:.1f}ms", group_digits(int_at(store, "commits")),
                       number_at(store, "commit_us_last") / 1000, number_at(store, "commit_us_max") / 1000);
+  if (const auto reader_ms = int_at(store, "oldest_reader_ms"); reader_ms >= 1'000)
+    line += fmt::format("; oldest reader {}", format_duration(reader_ms));
   if (const auto damaged = int_at(store, "damaged_records"); damaged > 0) {
     line += "; " + ink(Ink::red, fmt::format("{} DAMAGED RECORDS (stop the broker and run `jobq check DIR`)",
                                              group_digits(damaged)));

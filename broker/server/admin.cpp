@@ -90,6 +90,7 @@ json store_row(const StoreHealth& health, const Config& config) {
           {"commit_us_max", health.commit_us_max},
           {"slow_commits", health.slow_commits},
           {"oldest_reader_ms", health.oldest_reader_ms},
+          {"oldest_reader_pid", health.oldest_reader_pid != 0 ? json(health.oldest_reader_pid) : json()},
           {"damaged_records", health.damaged_records}};
 }
 

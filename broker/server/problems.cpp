@@ -1,6 +1,7 @@
 #include "broker/server/problems.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -8,6 +9,7 @@ namespace jobq {
 namespace {
 
 constexpr DurationMs kJumpShownFor{600'000};
+constexpr std::int64_t kOldReaderMs = 60'000;
 constexpr std::uint64_t kNearlyFullPercent = 90;  // of the part that enqueues may use
 
 std::string seconds_text(std::int64_t ms) {
@@ -48,6 +50,17 @@ void find_store_problems(const Config& config, const StoreHealth& store, const A
                                                               "stored records do")),
                          "stop the broker and run `jobq check` on the data directory; suspect the disk"});
   }
+}
+
+// Not a backup of our own: that one is given up when it holds back too much (store.backup_growth).
+void find_old_reader(const StoreHealth& store, std::vector<Problem>* problems) {
+  const auto age_ms = static_cast<std::int64_t>(store.oldest_reader_ms);
+  if (age_ms < kOldReaderMs || store.oldest_reader_pid == ::getpid()) return;
+  problems->push_back(
+      {"old_reader", "warning", std::nullopt,
+       fmt::format("process {} has been reading the data file for {}, and the file grows meanwhile",
+                   store.oldest_reader_pid, seconds_text(age_ms)),
+       "let it end, or stop it; `jobq backup` copies a store that serves without this risk"});
 }
 
 void find_queue_problems(const ObservedQueue& observed, std::vector<Problem>* problems) {
@@ -104,6 +117,7 @@ std::vector<Problem> find_problems(const Config& config, const std::vector<Obser
                                    const std::optional<ClockJump>& jump, const Now& now) {
   std::vector<Problem> problems;
   find_store_problems(config, store, admission, &problems);
+  find_old_reader(store, &problems);
   if (jump && now.engine - jump->noticed < kJumpShownFor) {
     problems.push_back(
         {"clock_jump", "warning", std::nullopt,

@@ -4,6 +4,8 @@
 #include <lmdb.h>
 
 #include <cerrno>
+#include <cinttypes>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -156,6 +158,19 @@ int Env::check_readers() {
   int dead = 0;
   must(mdb_reader_check(env_, &dead), "cannot check the store's readers");
   return dead;
+}
+
+std::vector<Reader> Env::readers() const {
+  std::vector<Reader> found;
+  // LMDB tells them as lines only: process, thread (hexadecimal), and the transaction, or '-' where nothing is being read.
+  const auto take = [](const char* line, void* to) {
+    Reader reader;
+    if (std::sscanf(line, "%" SCNd64 " %*s %" SCNu64, &reader.pid, &reader.txn) == 2)
+      static_cast<std::vector<Reader>*>(to)->push_back(reader);
+    return 0;
+  };
+  must(mdb_reader_list(env_, take, &found), "cannot list the store's readers");
+  return found;
 }
 
 void Env::copy_to(int fd) const { must(mdb_env_copyfd2(env_, fd, MDB_CP_COMPACT), "cannot copy the store"); }

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "broker/store/lmdb_options.hpp"
 #include "broker/store/tables.hpp"
@@ -59,6 +60,11 @@ struct EnvInfo {
   std::uint64_t last_txn = 0;
   std::uint64_t readers = 0;
 };
+// A read transaction that is open, of this process or another one.
+struct Reader {
+  std::int64_t pid = 0;
+  std::uint64_t txn = 0;  // reads what this transaction had left
+};
 struct TableStat {
   std::uint64_t entries = 0, depth = 0;
   std::uint64_t branch_pages = 0, leaf_pages = 0, overflow_pages = 0;
@@ -76,6 +82,7 @@ class Env {
   [[nodiscard]] EnvInfo info() const;
   // Clears reader slots of dead processes. Returns how many there were.
   int check_readers();
+  [[nodiscard]] std::vector<Reader> readers() const;
   // Writes a consistent, compacted copy to an open file descriptor. Any thread.
   void copy_to(int fd) const;
 

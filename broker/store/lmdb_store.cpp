@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
+#include <vector>
 
 #include "libjobq/base/check.hpp"
 
@@ -74,6 +76,7 @@ Result<BatchNo> LmdbStore::submit(std::span<const Change> changes, const Mark& m
     if (now_us / 1000 - readers_checked_ms_ > kReaderCheckMs) {
       readers_checked_ms_ = now_us / 1000;
       env_->check_readers();
+      watch_readers(env_->info().last_txn, readers_checked_ms_);
     }
     return ++batch_;
   } catch (const StoreError& error) {
@@ -115,6 +118,29 @@ Result<BatchNo> LmdbStore::completed(bool /*wait*/) {
 
 // ---- the whole store --------------------------------------------------------------------------
 
+// The readers' table has no times. A reader that is behind the newest transaction has been there since before that.
+void LmdbStore::watch_readers(std::uint64_t newest, std::int64_t now_ms) {
+  std::map<std::uint64_t, std::int64_t> seen;
+  health_.oldest_reader_ms = 0;
+  health_.oldest_reader_pid = 0;
+  std::uint64_t oldest = newest;
+  const auto is_old = [&](const Reader& reader) { return reader.txn < newest; };
+  std::vector<Reader> readers = env_->readers();
+  if (std::ranges::any_of(readers, is_old) && env_->check_readers() > 0)
+    readers = env_->readers();  // some were dead
+  for (const Reader& reader : readers) {
+    if (!is_old(reader)) continue;
+    const auto known = old_readers_.find(reader.txn);
+    const std::int64_t since = known == old_readers_.end() ? now_ms : known->second;
+    seen[reader.txn] = since;
+    if (reader.txn >= oldest) continue;
+    oldest = reader.txn;
+    health_.oldest_reader_pid = reader.pid;
+    health_.oldest_reader_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(now_ms - since, 1));
+  }
+  old_readers_ = std::move(seen);
+}
+
 StoreHealth LmdbStore::health() {
   if (failure_) return health_;
   try {
@@ -127,6 +153,7 @@ StoreHealth LmdbStore::health() {
       free_pages_counted_at_ = health_.commits;
       free_pages_counted_ms_ = now_ms;
     }
+    watch_readers(info.last_txn, now_ms);
     health_.map_bytes = info.map_bytes;
     health_.used_bytes = info.end_bytes - std::min(info.end_bytes, health_.free_bytes);
     health_.file_bytes = std::max(preallocation_.file_bytes(), info.end_bytes);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -106,6 +107,7 @@ class LmdbStore final : public Store {
   void stop_backup_that_holds_back_too_much();
   bool take_away_the_backups_file();  // REQUIRES: backup_mutex_ is held
   Status fail_for_good(const StoreError& error);
+  void watch_readers(std::uint64_t newest, std::int64_t now_ms);
   std::uint64_t batch_bytes(std::span<const Change> changes) const;
   std::vector<RecoveredProducer> recover_producers(const Txn& txn) const;
   std::vector<RecoveredLease> recover_leases(const Txn& txn);
@@ -129,6 +131,8 @@ class LmdbStore final : public Store {
   std::uint64_t free_pages_counted_at_ = 0;  // health_.commits when free_bytes was counted
   std::int64_t free_pages_counted_ms_ = 0;
   std::int64_t readers_checked_ms_ = 0;
+  std::map<std::uint64_t, std::int64_t>
+      old_readers_;  // transaction -> when somebody was first seen to read behind the newest
   // A backup under way in another thread: its file, and how long the data file may become meanwhile.
   std::mutex backup_running_;  // held by the thread that copies
   std::mutex backup_mutex_;    // what follows

@@ -134,7 +134,10 @@ struct StoreHealth {
   std::uint64_t commits = 0;
   std::uint64_t commit_us_last = 0, commit_us_max = 0;
   std::uint64_t slow_commits = 0;  // of kSlowCommit and longer
+  // Somebody reads an old state of the store, a backup or another program: what was freed since then cannot be used again.
+  // As long as it has been noticed; 0: nobody.
   std::uint64_t oldest_reader_ms = 0;
+  std::int64_t oldest_reader_pid = 0;
   std::uint64_t damaged_records = 0;  // seen since the start
 };
 

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """The broker on a disk that fails or is small, and with the largest body there may be."""
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import unittest
 
-from processes import Workspace, program, wait_until
+from processes import Workspace, _die_with_parent, program, wait_until
 
 STORE_DAMAGED, COMMIT_FAILED = 81, 88
 
@@ -72,6 +73,29 @@ class Disk(unittest.TestCase):
             repaired = space.jobq("check", data, "--repair", space.directory / "repaired", timeout=300)
             self.assertIn(f"{count:,} ready", repaired.stdout)
             self.assertIn("lost: 0 jobs", repaired.stdout)
+
+    @unittest.skipUnless(shutil.which("mdb_copy"), "needs mdb_copy (lmdb-utils)")
+    def test_somebody_who_reads_an_old_state_is_told(self):
+        """A copy that stands still because nobody takes it: a pipe that is too small for the store."""
+        def oldest_reader():
+            self.assertEqual(space.jobq("enqueue", "q", "--body", "x").returncode, 0)  # a newer state
+            store = space.jobq_json("stats")["store"]
+            return store["oldest_reader_ms"], store["oldest_reader_pid"]
+
+        with Workspace() as space:
+            space.broker()
+            self.assertEqual(oldest_reader(), (0, None))
+            read, write = os.pipe()
+            self.addCleanup(os.close, read)
+            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+            with subprocess.Popen(["mdb_copy", "-n", "-c", space.directory / "data" / "data.mdb"], stdout=write,
+                                  preexec_fn=_die_with_parent) as copy:
+                os.close(write)
+                wait_until(lambda: oldest_reader()[1] == copy.pid, "the reader is seen")
+                self.assertGreater(oldest_reader()[0], 0)
+                copy.kill()  # and so it cannot take itself off the list
+                copy.wait()
+            self.assertEqual(oldest_reader(), (0, None))
 
     @unittest.skipUnless(tracing_works(), "no strace, or not allowed to trace")
     def test_a_failed_sync_ends_the_broker_and_nothing_confirmed_is_lost(self):

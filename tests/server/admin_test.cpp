@@ -77,9 +77,9 @@ TEST_CASE("stats has the shape that the protocol promises") {
                             "bytes_out", "rejected_messages", "cut_connections"}) {
     CHECK_MESSAGE(stats["broker"].contains(field), field);
   }
-  for (const char* field :
-       {"path", "map_bytes", "used_bytes", "free_bytes", "file_bytes", "disk_free_bytes", "commits",
-        "commit_us_last", "commit_us_max", "slow_commits", "oldest_reader_ms", "damaged_records"}) {
+  for (const char* field : {"path", "map_bytes", "used_bytes", "free_bytes", "file_bytes", "disk_free_bytes",
+                            "commits", "commit_us_last", "commit_us_max", "slow_commits", "oldest_reader_ms",
+                            "oldest_reader_pid", "damaged_records"}) {
     CHECK_MESSAGE(stats["store"].contains(field), field);
   }
   CHECK(world.ask("stats", {{"queue", std::string_view("none")}})["error"] == "no_such_queue");

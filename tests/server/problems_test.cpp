@@ -1,6 +1,7 @@
 #include "broker/server/problems.hpp"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 using namespace jobq;
 
@@ -104,6 +105,19 @@ TEST_CASE("damaged records and a clock that jumped") {
   CHECK(scene.kinds() == "damaged_record clock_jump");
   scene.jump->noticed = TimeMs{scene.now.engine.ms - 601'000};
   CHECK(scene.kinds() == "damaged_record");
+}
+
+TEST_CASE("somebody who keeps an old state of the data file open") {
+  Scene scene;
+  scene.store.oldest_reader_ms = 59'999;
+  scene.store.oldest_reader_pid = 1;
+  CHECK(scene.kinds().empty());
+  scene.store.oldest_reader_ms = 180'000;
+  CHECK(scene.kinds() == "old_reader");
+  CHECK(scene.find()[0].text ==
+        "process 1 has been reading the data file for 3 min, and the file grows meanwhile");
+  scene.store.oldest_reader_pid = ::getpid();  // a backup of our own has a limit of its own
+  CHECK(scene.kinds().empty());
 }
 
 TEST_CASE("one is one, and two are two") {
