@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export LC_ALL=C.UTF-8 CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
-names=(simulator power-cuts kills shutdowns disk-faults repairs teeth)
+names=(simulator power-cuts kills shutdowns disk-faults fuzz repairs teeth)
 
 describe() {
   case $1 in
@@ -16,6 +16,7 @@ describe() {
     kills)      echo "5,000 kill -9 of the broker under load, 5,000 of workers, 200 frozen workers, as many as fit in two and a half hours" ;;
     shutdowns)  echo "ext4 and XFS shut down under the whole broker, 1,000 times each" ;;
     disk-faults) echo "the Nth write, last page, sync and growth fails, N = 1 to 200, once and for ever, with 20 seeds: 82,000 cases" ;;
+    fuzz)       echo "libFuzzer with ASan and UBSan on wire, broker, settings, command lines and stored rows, 30 minutes each" ;;
     repairs)    echo "10,000 damaged stores, repaired" ;;
     teeth)      echo "every planted bug, each found by the test that is named for it, which is green without the bug" ;;
     *) return 1 ;;
@@ -80,6 +81,26 @@ power_cuts() {
   return $failed
 }
 
+# As many targets at a time as there are cores. What they find new is in build-fuzz/corpus-NAME, what fails beside it.
+fuzz() {
+  local targets=(codec server config stored arguments) target failed=0 compiler=clang++-16 running=()
+  command -v ccache >/dev/null && compiler="ccache $compiler"
+  [ -f build-fuzz/build.ninja ] ||
+    CXX=$compiler meson setup build-fuzz --buildtype=debugoptimized -Dfuzzers=true -Dbenchmarks=false -Dexamples=false \
+      -Db_sanitize=address,undefined -Db_lundef=false >build-test/soak-build.log
+  for target in "${targets[@]}"; do ninja -C build-fuzz "tests/fuzz/${target}_fuzz" >>build-test/soak-build.log || return 1; done
+  for target in "${targets[@]}"; do
+    [ ${#running[@]} -lt "$(nproc)" ] || { wait "${running[0]}" || failed=1; running=("${running[@]:1}"); }
+    mkdir -p "build-fuzz/corpus-$target"
+    build-fuzz/tests/fuzz/"${target}_fuzz" -max_total_time="$(of 1800)" -max_len=8192 -timeout=60 -rss_limit_mb=2048 \
+      -artifact_prefix="build-fuzz/$target-" -print_final_stats=1 "build-fuzz/corpus-$target" "tests/fuzz/corpus/$target" \
+      2>&1 | grep -E 'pulse|DONE|ERROR|JOBQ_CHECK|SUMMARY|exec_units|peak_rss|Test unit' | sed "s/^/$target: /" &
+    running+=($!)
+  done
+  for target in "${running[@]}"; do wait "$target" || failed=1; done
+  return $failed
+}
+
 shutdowns() {
   local left done_so_far=0 round log=build-test/soak-shutdowns.log
   left=$(of 1000)
@@ -112,6 +133,8 @@ case $name in
     kills ;;
   shutdowns)
     shutdowns ;;
+  fuzz)
+    fuzz ;;
   disk-faults)
     disk_faults ;;
   repairs)

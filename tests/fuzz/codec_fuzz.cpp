@@ -1,8 +1,5 @@
 // Any bytes as a message: the decoders give a message or an error, and a message that was accepted encodes into bytes that
-// mean the same. Built with -Dfuzzers=true it is a libFuzzer target; its corpus is a unit test everywhere (run_corpus.cpp).
-//
-//   CXX=clang++-16 meson setup build-fuzz -Dfuzzers=true -Db_sanitize=address,undefined -Db_lundef=false
-//   ninja -C build-fuzz tests/fuzz/codec_fuzz && build-fuzz/tests/fuzz/codec_fuzz -max_total_time=60 tests/fuzz/corpus/codec
+// mean the same. `tests/soak.sh fuzz` runs it under libFuzzer; its corpus is a unit test everywhere (run_corpus.cpp).
 #include <cstddef>
 #include <cstdint>
 #include <string>
