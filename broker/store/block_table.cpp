@@ -29,6 +29,7 @@ void Block::compact() {
     }
   }
   leases.resize(to);
+  if (to == 0) leases.shrink_to_fit();  // the block stays in memory for long; the room of its leases need not
   entries = leased;
 }
 
