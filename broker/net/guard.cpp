@@ -3,6 +3,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -34,6 +35,12 @@ std::uint64_t own_memory_bytes() {
   return static_cast<std::uint64_t>(resident - shared) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+// Which socket a descriptor's number means just now; 0: none.
+std::uint64_t socket_of(int descriptor) {
+  struct stat status {};
+  return fstat(descriptor, &status) == 0 ? status.st_ino : 0;
+}
+
 std::optional<tcp_info> tcp_counters(int descriptor) {
   tcp_info info{};
   socklen_t size = sizeof(info);
@@ -57,6 +64,7 @@ Guard::~Guard() {
 std::shared_ptr<Guard::Account> Guard::added(int descriptor) {
   auto account = std::make_shared<Account>();
   account->descriptor = descriptor;
+  account->socket = socket_of(descriptor);
   account->since = std::chrono::steady_clock::now();
   {
     const std::lock_guard lock(mutex_);
@@ -124,6 +132,9 @@ void Guard::look_at(Account* account) {
     cut = true;  // all whole messages have been taken since, and what is ahead is still there
   }
   if (!cut || account->is_cut) return;
+  // The loop hears of the end of a connection later than the number of its descriptor is used again, and the newcomer
+  // must not pay for what his predecessor has not read.
+  if (socket_of(account->descriptor) != account->socket) return;
   account->is_cut = true;
   ::shutdown(account->descriptor, SHUT_RDWR);
   cut_.fetch_add(1, std::memory_order_relaxed);

@@ -32,6 +32,7 @@ class Guard {
   // One connection's account. The loop writes the counters; the thread only reads them.
   struct Account {
     int descriptor = -1;
+    std::uint64_t socket = 0;                // its inode: the descriptor's number may be used again
     std::atomic<std::uint64_t> received{0};  // bytes of frames that the loop has taken
     std::atomic<std::uint64_t> sent{0};      // bytes of frames that the loop has handed over
     std::chrono::steady_clock::time_point since{};
@@ -45,7 +46,7 @@ class Guard {
   Guard& operator=(const Guard&) = delete;
 
   std::shared_ptr<Account> added(int descriptor);
-  // Before the descriptor's number can be used again: that is, as soon as its end is known.
+  // As soon as its end is known.
   void removed(int descriptor);
   // The loop has taken every whole message that there was.
   void emptied() { emptied_.fetch_add(1, std::memory_order_relaxed); }

@@ -307,7 +307,10 @@ void ZmqTransport::forget(PeerId peer) {
   peers_.erase(found);
 }
 
+// ZeroMQ may have closed the descriptor, and its number may be another connection's by now. The monitor tells of an end
+// before the number is free again: who is connected after all it had to tell still has it.
 void ZmqTransport::cut(Peer* peer) {
+  drain_monitor();
   if (!peer->connected || peer->descriptor < 0) return;
   ++stats_.cut_connections;
   ::shutdown(peer->descriptor, SHUT_RDWR);

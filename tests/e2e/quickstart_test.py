@@ -63,7 +63,9 @@ class Quickstart(unittest.TestCase):
 
     def interrupted(self, number):
         script = subprocess.Popen([QUICKSTART], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                  text=True, start_new_session=True)
+                                  text=True, start_new_session=True,
+                                  # Whoever started the tests in the background has it ignored, and a shell cannot trap that.
+                                  preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         output = ""
         for line in script.stdout:
             output += line
