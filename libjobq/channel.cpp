@@ -180,7 +180,10 @@ void ChannelPoll::wait(std::int64_t timeout_ms, std::vector<void*>* owners) {
   owners->clear();
   const int ready =
       ::epoll_wait(epoll_fd_, events.data(), static_cast<int>(events.size()), static_cast<int>(timeout_ms));
-  for (int i = 0; i < ready; ++i) owners->push_back(events.at(static_cast<std::size_t>(i)).data.ptr);
+  for (int i = 0; i < ready; ++i) {
+    void* owner = events.at(static_cast<std::size_t>(i)).data.ptr;  // a copy: epoll_event is packed
+    owners->push_back(owner);
+  }
 }
 
 }  // namespace jobq
