@@ -20,9 +20,10 @@ def tracing_works():
 
 def start_traced_broker(space, inject):
     """A broker whose syncs go wrong as strace's `inject` says. The first ones make the store."""
+    # -D: the broker is our child and not strace's, which would leave it running when it is killed.
     # LeakSanitizer cannot work under a tracer.
     environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
-    broker = space.start("broker", "strace", "-f", "-qq", "-o", space.directory / "trace", "-e", "trace=fdatasync",
+    broker = space.start("broker", "strace", "-D", "-f", "-qq", "-o", space.directory / "trace", "-e", "trace=fdatasync",
                          "-e", f"inject=fdatasync:{inject}", program("JOBQ_BROKER"), "--data",
                          space.directory / "data", "--listen", space.endpoint, env=environment)
     wait_until(lambda: space.jobq("--timeout", "2s", "ping").returncode == 0, "the broker answers")
