@@ -12,6 +12,7 @@ std::deque<ReadyEntry>::const_iterator LaneWindow::place_of(JobId job) const {
 }
 
 const ReadyEntry* LaneWindow::find(JobId job) const {
+  if (!arrived_.empty() && arrived_.front().meta.id == job) return &arrived_.front();  // nearly always
   if (const auto late = late_.find(job); late != late_.end()) return &late->second;
   const auto place = place_of(job);
   return place != arrived_.end() && place->meta.id == job ? &*place : nullptr;
@@ -78,11 +79,11 @@ ReadyEntry LaneWindow::take(JobId job) {
 }
 
 bool LaneWindow::erase(JobId job) {
-  if (late_.erase(job) != 0) return true;
   if (!arrived_.empty() && arrived_.front().meta.id == job) {
     arrived_.pop_front();
     return true;
   }
+  if (late_.erase(job) != 0) return true;
   const auto place = place_of(job);
   if (place == arrived_.end() || place->meta.id != job) return false;
   arrived_.erase(place);
