@@ -120,6 +120,7 @@ fi
 [ $quick = yes ] && finish
 
 stage "format (clang-format-16)" check_format
+stage "static analysis (cppcheck)" tools/cppcheck.sh
 
 # The sanitizer builds are the clang builds too: everything compiles under both compilers. For their reports line tables
 # are enough.

@@ -8,7 +8,7 @@ build_packages=(g++ meson ninja-build pkg-config libzmq3-dev cppzmq-dev liblmdb-
   libfmt-dev libcli11-dev libtomlplusplus-dev libspdlog-dev nlohmann-json3-dev libcpp-httplib-dev
   libcurl4-openssl-dev libxxhash-dev libhowardhinnant-date-dev python3 python3-aiosmtpd curl)
 test_packages=(ccache dpkg-dev doctest-dev libgtest-dev librapidcheck-dev libbenchmark-dev python3-zmq python3-msgpack
-  clang-16 clang-format-16 libclang-rt-16-dev strace
+  clang-16 clang-format-16 libclang-rt-16-dev cppcheck strace
   lmdb-utils bindfs git xfsprogs)
 
 wanted=("${build_packages[@]}")
