@@ -194,6 +194,22 @@ class Tidy(unittest.TestCase):
         problems += [f"tests/tidy_test.py: LONG_FILES names {name}, which is gone" for name in LONG_FILES if name not in present]
         self.report(problems)
 
+    def test_each_invariant_has_a_history_that_must_be_rejected(self):
+        tests = "".join(text_of(name) for name in files("tests/faults/checker*_test.cpp"))
+        rules = "".join(text_of(name) for name in files("tests/faults/rules_of_*.cpp"))
+        problems = []
+        for invariant in (f"I{number}" for number in range(1, 23)):
+            if f'{{"{invariant}"' not in rules:
+                problems.append(f"tests/faults/rules_of_*.cpp: no rule says {invariant}")
+            cases = re.findall(rf'TEST_CASE\(\s*"{invariant}: .*?\n}}', tests, re.DOTALL)
+            if not cases:
+                problems.append(f"tests/faults/checker*_test.cpp: no case is named '{invariant}: ...'")
+            elif not any(re.search(rf'== "{invariant}"|==\s*"{invariant}"', case) for case in cases):
+                problems.append(f"tests/faults/checker*_test.cpp: no history is rejected by {invariant} alone")
+            elif not any(re.search(r'==\s*""', case) for case in cases):
+                problems.append(f"tests/faults/checker*_test.cpp: no history passes {invariant}")
+        self.report(problems)
+
     def test_headers_begin_with_what_they_are(self):
         problems = []
         for name in files("*.hpp"):

@@ -30,6 +30,7 @@ Verdict check_history(const std::vector<Event>& history, const Dump& dump, const
   check_reads(stories, &verdict);
   check_not_granted(stories, options, &verdict);
   check_exits(stories, history, &verdict);
+  check_grants(history, &verdict);
   check_order_of_grants(history, &verdict);
   check_said_after_durable(history, &verdict);
   check_liveness(history, &verdict);

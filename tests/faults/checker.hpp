@@ -4,9 +4,9 @@
 //   I2  no phantom      every job in the store or delivered was asked for
 //   I3  intact          what is delivered and stored is what was sent
 //   I4  ack is final    no delivery after a confirmed ack, and not in the store
-//   I5  one lease       no two holders at one time; tokens rise
+//   I5  one lease       no two holders at one time; tokens rise (in the broker's own lines too, where there are any)
 //   I6  fencing         an answer under an old token is refused
-//   I7  attempts        counted without gaps, and not above the maximum
+//   I7  attempts        counted without gaps, not above the maximum, and dead after the last
 //   I8  not early       no delivery before a delay or a backoff is over
 //   I9  order           priority, then enqueue order: by the broker's own lines where the history has them; otherwise
 //                       only where one worker with one slot served a queue and nothing crashed (elsewhere a client
@@ -25,8 +25,10 @@
 //   I21 clock           a date waits for the wall clock, a delay does not
 //   I22 same seed       gives the same run
 //
-// I15 and I18 to I22 judge histories that have such lines (history.hpp); in others there is nothing to judge. Not
-// covered: of I18 the rate after the healing, of I19 memory, descriptors and file sizes: they are measured elsewhere.
+// I15 and I18 to I22 judge histories that have such lines (history.hpp); in others there is nothing to judge. What no
+// history shows is judged where it can be seen: of I12 the counts at every commit (tests/sim/ledger.cpp, and the engine's
+// own checks), of I18 the rate after a healing (tests/soak.sh hostile), of I19 memory and descriptors (tests/e2e/,
+// tests/soak.sh connections) and file sizes (bench/churn).
 //
 // Times: a client's "ok" is later, and its "invoke" earlier, than what the broker did; the rules take the
 // side on which nothing innocent is accused. slack_ms is added where two processes' messages cross on the way.

@@ -39,6 +39,17 @@ TEST_CASE(
   CHECK(violated(kAsked + expired, "") == "I1");
 }
 
+TEST_CASE("I5: the broker does not grant what somebody holds, nor a token twice") {
+  const std::string first = "20 broker granted ok job=j1 token=1\n", stored = "j1 leased hash=a";
+  const std::string back = "30 broker returned ok job=j1 state=ready\n";
+  CHECK(violated(kConfirmed + first + back + "40 broker granted ok job=j1 token=2\n", stored) == "");
+  CHECK(violated(kConfirmed + first + "40 broker granted ok job=j1 token=2\n", stored) == "I5");
+  CHECK(violated(kConfirmed + first + back + "40 broker granted ok job=j1 token=1\n", stored) == "I5");
+  const std::string redriven =
+      "30 broker died ok job=j1 state=attempts\n40 broker ready ok job=j1 state=ready\n";
+  CHECK(violated(kConfirmed + first + redriven + "50 broker granted ok job=j1 token=2\n", stored) == "");
+}
+
 TEST_CASE("I9: the broker grants by priority, then by enqueue order, among what is ready") {
   const auto granted = [](int prio1, int prio2, const std::string& lines, const std::string& kinds = "") {
     std::string text;

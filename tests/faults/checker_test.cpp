@@ -1,4 +1,5 @@
-// For each invariant a small history that must be rejected, and one next to it that must pass.
+// For each invariant a small history that must be rejected, and one next to it that must pass. Those that need more than
+// what clients see (I15, I18 to I22, and the inside of I1, I5, I8 and I9) are in checker_runs_test.cpp; `tidy` counts all 22.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -72,6 +73,7 @@ TEST_CASE("I2: what is there was asked for") {
 }
 
 TEST_CASE("I3: bodies, queues and priorities are what was sent") {
+  CHECK(violated(kHeld, "j1 leased hash=a priority=5") == "");
   CHECK(violated(kMade, "j1 ready hash=b") == "I3");
   CHECK(violated(kMade, "j1 ready hash=a priority=4") == "I3");
   CHECK(violated(kMade + "20 w deliver ok job=j1 token=1 attempt=1 queue=q hash=b\n", "j1 leased hash=a") ==
@@ -144,6 +146,12 @@ TEST_CASE("I7: attempts are counted without gaps and not above the maximum") {
   CHECK(next(unknown, 2) == "");
   CHECK(violated(failed + "50 w deliver ok job=j1 token=2 attempt=2 queue=q hash=a max_attempts=1\n",
                  "j1 leased hash=a") == "I7");
+  const std::string last = kMade +
+                           "20 w deliver ok job=j1 token=1 attempt=1 queue=q hash=a max_attempts=1\n"
+                           "30 w nack invoke seq=1 job=j1 token=1\n";
+  CHECK(violated(last + "40 w nack ok seq=1\n", "j1 dead hash=a reason=attempts attempts=1") == "");
+  CHECK(violated(last + "40 w nack ok seq=1\n", "j1 scheduled hash=a") == "I7");
+  CHECK(violated(last + "40 w nack fail seq=1 err=stale_lease\n", "j1 scheduled hash=a") == "");
   // Token 1 was on its way to somebody who never heard of it, and its time ran out.
   const std::string unheard = kMade + "50 w deliver ok job=j1 token=2 queue=q hash=a max_attempts=3 attempt=";
   CHECK(violated(unheard + "2\n", "j1 leased hash=a") == "I7");

@@ -28,6 +28,7 @@ void check_order(const Stories& stories, Verdict* verdict);                     
 void check_not_granted(const Stories& stories, const CheckerOptions& options, Verdict* verdict);  // I17
 
 // rules_of_runs.cpp: what only a run that looks into the broker, or that provokes its faults itself, can show.
+void check_grants(const std::vector<Event>& history, Verdict* verdict);                            // I5
 void check_order_of_grants(const std::vector<Event>& history, Verdict* verdict);                   // I9
 void check_exits(const Stories& stories, const std::vector<Event>& history, Verdict* verdict);     // I1
 void check_said_after_durable(const std::vector<Event>& history, Verdict* verdict);                // I15

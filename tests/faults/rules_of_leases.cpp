@@ -165,6 +165,16 @@ void check_attempts(const Stories& stories, Verdict* verdict) {
       if (delivery.max_attempts != 0 && delivery.attempt > delivery.max_attempts)
         verdict->violations.push_back(
             {"I7", id, fmt::format("attempt {} of {}", delivery.attempt, delivery.max_attempts)});
+      // The last one has failed: nothing is left to wait for.
+      const bool was_last =
+          delivery.max_attempts != 0 && delivery.attempt == delivery.max_attempts &&
+          std::any_of(story.settles.begin(), story.settles.end(), [&](const Operation* settle) {
+            return settle->ok() && settle->invoke->op == "nack" && settle->invoke->token == delivery.token;
+          });
+      if (was_last && story.stored != nullptr && story.stored->state != "dead")
+        verdict->violations.push_back({"I7", id,
+                                       fmt::format("attempt {} of {} failed, and it is {}", delivery.attempt,
+                                                   delivery.max_attempts, story.stored->state)});
     }
   }
 }

@@ -69,6 +69,25 @@ void check_order_of_grants(const std::vector<Event>& history, Verdict* verdict) 
   }
 }
 
+// By the broker's own lines nobody is given what another holds, nor under a lease_no that was given out before.
+void check_grants(const std::vector<Event>& history, Verdict* verdict) {
+  std::map<std::string, std::uint32_t> held, last;  // job -> token
+  for (const Event& event : history) {
+    if (event.proc != "broker" || event.job.empty()) continue;
+    if (event.op == "returned" || event.op == "died" || event.op == "left") held.erase(event.job);
+    if (event.op != "granted") continue;
+    if (const auto [holder, alone] = held.emplace(event.job, event.token); !alone)
+      verdict->violations.push_back(
+          {"I5", event.job,
+           fmt::format("granted under token {} while {} held", event.token, holder->second)});
+    if (event.token <= last[event.job])
+      verdict->violations.push_back(
+          {"I5", event.job,
+           fmt::format("granted under token {}, and {} was out before", event.token, last[event.job])});
+    held[event.job] = last[event.job] = event.token;
+  }
+}
+
 // Where the broker's lines are there, every exit is named, and somebody asked for it. (I1 alone must believe that a job
 // that could have been purged was.)
 void check_exits(const Stories& stories, const std::vector<Event>& history, Verdict* verdict) {
