@@ -21,6 +21,7 @@
 #include "broker/server/signals.hpp"
 #include "broker/store/lmdb_options.hpp"
 #include "jobq/version.hpp"
+#include "libjobq/base/out_of_memory.hpp"
 #include "libjobq/base/supervisor.hpp"
 
 namespace jobq {
@@ -252,9 +253,14 @@ int broker_main(int argc, char** argv) {
 }  // namespace jobq
 
 int main(int argc, char** argv) {
+  jobq::end_when_out_of_memory(
+      "jobq-broker: out of memory, so the broker ends. Nothing was confirmed that is not on disk; a restart "
+      "is safe. "
+      "Give it more memory, or lower limits.message_bytes, limits.unread_bytes and limits.unsent_bytes\n",
+      jobq::exit_code::kInternal);
   try {
     return jobq::broker_main(argc, argv);
-  } catch (const std::exception& error) {  // out of memory, most of all
+  } catch (const std::exception& error) {
     return jobq::fail(
         jobq::exit_code::kInternal,
         fmt::format("{}. Nothing was confirmed that is not on disk; a restart is safe", error.what()));

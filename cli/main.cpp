@@ -19,6 +19,7 @@
 #include "cli/terminal.hpp"
 #include "jobq/version.hpp"
 #include "libjobq/base/endpoint.hpp"
+#include "libjobq/base/out_of_memory.hpp"
 #include "manual/definition.hpp"
 
 namespace jobq::cli {
@@ -167,6 +168,8 @@ void set_examples(CLI::App* app, const std::string& examples) { app->footer("\nE
 }  // namespace jobq::cli
 
 int main(int argc, char** argv) {
+  jobq::end_when_out_of_memory("jobq: out of memory; whether it was done is not known\n",
+                               jobq::cli::kExitInternal);
   try {
     return jobq::cli::run(argc, argv);
   } catch (const std::exception& error) {

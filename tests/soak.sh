@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export LC_ALL=C.UTF-8 CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
-names=(simulator power-cuts kills shutdowns disk-faults fuzz repairs teeth)
+names=(simulator power-cuts kills shutdowns disk-faults memory fuzz repairs teeth)
 
 describe() {
   case $1 in
@@ -16,6 +16,7 @@ describe() {
     kills)      echo "5,000 kill -9 of the broker under load, 5,000 of workers, 200 frozen workers, as many as fit in two and a half hours" ;;
     shutdowns)  echo "ext4 and XFS shut down under the whole broker, 1,000 times each" ;;
     disk-faults) echo "the Nth write, last page, sync and growth fails, N = 1 to 200, once and for ever, with 20 seeds: 82,000 cases" ;;
+    memory)     echo "the Nth allocation fails, once and for ever: all of the loop's cases, 3,000 whole brokers, 4,000 commands" ;;
     fuzz)       echo "libFuzzer with ASan and UBSan on wire, broker, settings, command lines and stored rows, 30 minutes each" ;;
     repairs)    echo "10,000 damaged stores, repaired" ;;
     teeth)      echo "every planted bug, each found by the test that is named for it, which is green without the bug" ;;
@@ -137,6 +138,9 @@ case $name in
     fuzz ;;
   disk-faults)
     disk_faults ;;
+  memory)
+    JOBQ_MEMORY_FAULTS_SECONDS=$(of 1200) one memory_faults | grep -E 'MESSAGE|test cases|ERROR|logged'
+    JOBQ_SEED=$(date +%s) JOBQ_MEMORY_CASES=$(of 1000) one failing_memory | grep -E 'SEED|ended|Ran|OK|FAIL|Error' ;;
   repairs)
     JOBQ_REPAIRS=$(of 10000) one store_repair ;;
   teeth)

@@ -18,6 +18,7 @@
 #include "jobq/error.hpp"
 #include "jobq/version.hpp"
 #include "jobq/worker.hpp"
+#include "libjobq/base/out_of_memory.hpp"
 #include "worker/duty.hpp"
 #include "worker/exit_codes.hpp"
 #include "worker/guardian.hpp"
@@ -170,6 +171,9 @@ int run(int argc, char** argv) {
 }  // namespace jobq::runner
 
 int main(int argc, char** argv) {
+  jobq::end_when_out_of_memory(
+      "jobq-worker: out of memory, so it ends; the jobs that it held go back to their queues\n",
+      jobq::runner::kExitInternal);
   try {
     return jobq::runner::run(argc, argv);
   } catch (const jobq::Error& error) {

@@ -5,6 +5,7 @@
 
 #include "broker/engine/state.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq {
 namespace {
@@ -38,6 +39,11 @@ void Engine::State::refuse_unknown_job(const Command& command, JobId job) {
 
 void Engine::State::cancel(const Command& command, const command::CancelJob& request, const Facts& facts) {
   if (Leased* leased = leases.find(request.job); leased != nullptr) {
+    if (JOBQ_PLANTED(leased_cancelled_at_once)) {
+      touch(queues.find(leased->meta.lane.queue));
+      finish_leased(leased, Exit::cancelled);
+      return reply(command, AdminAnswer{JobReply{request.job, JobState::leased, JobState::gone, {}}});
+    }
     if (!leased->cancel_requested) {
       leased->cancel_requested = true;
       Session* session = sessions.find(leased->session);

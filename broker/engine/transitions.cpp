@@ -21,7 +21,8 @@ void Engine::State::set_lane_ready(LaneState* lane, bool up) {
   if (up) {
     ++lane->ready;
     ++stream.ready;
-    if (++queue->counters.ready == 1) ready_queues.insert(queue->number);
+    if (++queue->counters.ready == 1 && (queue->subscribers.empty() || !JOBQ_PLANTED(empty_queue_not_woken)))
+      ready_queues.insert(queue->number);
   } else {
     JOBQ_CHECK(lane->ready > 0 && stream.ready > 0 && queue->counters.ready > 0, "queue {}", queue->name);
     --lane->ready;

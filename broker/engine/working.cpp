@@ -30,7 +30,8 @@ bool same_secret(const protocol::Secret& a, const protocol::Secret& b) {
 
 // The fence: the lease is named by its number, and held by this very session.
 bool holds(const Session& session, const Leased& leased, const protocol::LeaseRef& ref) {
-  const bool same_lease = leased.lease_no == ref.lease_no || JOBQ_PLANTED(lease_no_ignored);
+  const bool same_lease = leased.lease_no == ref.lease_no || JOBQ_PLANTED(lease_no_ignored) ||
+                          (JOBQ_PLANTED(lease_no_at_least) && leased.lease_no >= ref.lease_no);
   const bool same_session = leased.session == session.number || JOBQ_PLANTED(session_ignored);
   return same_lease && same_session;
 }

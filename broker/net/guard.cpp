@@ -16,6 +16,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLookEvery{20};
+// While the process grows: a peer on the same machine sends 60 MB in 20 ms, and memory has to stay near the limit.
+constexpr milliseconds kLookWhileGrowing{2};
+constexpr std::uint64_t kGrowingBytes = std::uint64_t{4} << 20;  // between two passes
 // All connections are looked at this often; in between only when the process has grown, which costs one small read
 // instead of a system call per connection.
 constexpr milliseconds kLookAtAllEvery{1000};
@@ -80,7 +83,8 @@ void Guard::removed(int descriptor) {
 }
 
 void Guard::run() {
-  std::uint64_t memory_then = 0;
+  std::uint64_t memory_then = 0, memory_before = 0;
+  bool growing = false;
   auto all_then = std::chrono::steady_clock::now();
   std::unique_lock lock(mutex_);
   while (!stopping_) {
@@ -88,23 +92,38 @@ void Guard::run() {
       changed_.wait(lock, [this] { return stopping_ || !accounts_.empty(); });
       continue;
     }
-    changed_.wait_for(lock, kLookEvery, [this] { return stopping_; });
+    changed_.wait_for(lock, growing ? kLookWhileGrowing : kLookEvery, [this] { return stopping_; });
     if (stopping_) break;
     const std::uint64_t memory = own_memory_bytes();
+    growing = memory > memory_before + (growing ? 0 : kGrowingBytes);
+    memory_before = memory;
     const auto now = std::chrono::steady_clock::now();
     if (memory < memory_then) memory_then = memory;
-    if (memory - memory_then < kGrowthBytes && now - all_then < kLookAtAllEvery) continue;
+    if (memory - memory_then < kGrowthBytes && now - all_then < kLookAtAllEvery) {
+      look_at_suspects();  // at every pass, however little has been added since
+      continue;
+    }
     look_at_all();
     all_then = now;
-    // While somebody is suspected every pass looks again, however little has been added since.
-    bool suspects = false;
-    for (const auto& [descriptor, account] : accounts_) suspects = suspects || account->suspected_at != 0;
-    memory_then = suspects ? 0 : memory;
+    memory_then = memory;
   }
 }
 
 void Guard::look_at_all() {
-  for (const auto& [descriptor, account] : accounts_) look_at(account.get());
+  suspects_.clear();
+  for (const auto& [descriptor, account] : accounts_) {
+    look_at(account.get());
+    if (account->suspected_at != 0 && !account->is_cut) suspects_.push_back(account);
+  }
+}
+
+void Guard::look_at_suspects() {
+  std::erase_if(suspects_, [this](const std::shared_ptr<Account>& account) {
+    const auto known = accounts_.find(account->descriptor);
+    if (known == accounts_.end() || known->second != account) return true;  // its end is known
+    look_at(account.get());
+    return account->suspected_at == 0 || account->is_cut;
+  });
 }
 
 // The counters of the loop are read before the kernel's: the difference can only come out too large by what arrives

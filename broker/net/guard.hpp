@@ -19,6 +19,7 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 namespace jobq {
 
@@ -57,6 +58,7 @@ class Guard {
  private:
   void run();
   void look_at_all();
+  void look_at_suspects();
   void look_at(Account* account);
 
   const GuardLimits limits_;
@@ -67,6 +69,7 @@ class Guard {
   std::condition_variable changed_;
   bool stopping_ = false;
   std::unordered_map<int, std::shared_ptr<Account>> accounts_;
+  std::vector<std::shared_ptr<Account>> suspects_;  // the thread's
   std::thread thread_;
 };
 

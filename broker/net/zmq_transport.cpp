@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq {
 namespace {
@@ -96,6 +97,8 @@ ZmqTransport::ZmqTransport(const ZmqOptions& options)
   JOBQ_CHECK(wire_->router != nullptr, "{}", zmq_strerror(errno));
   void* router = wire_->router;
   set_option(router, ZMQ_ROUTER_MANDATORY, 1);  // otherwise what cannot be delivered is dropped in silence
+  // A name that somebody has stays his: whoever comes with it as well is not heard.
+  set_option(router, ZMQ_ROUTER_HANDOVER, JOBQ_PLANTED(routing_id_handed_over) ? 1 : 0);
   set_option(router, ZMQ_LINGER, options.linger_ms);  // the default waits for ever
   // A producer may have 10,000 requests open, and a turn answers thousands of them in one go: the default of 1,000
   // messages would cut it off. How much memory unread answers may take is the guard's to judge.

@@ -6,6 +6,7 @@
 
 #include "broker/store/bytes_io.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq::lmdb {
 namespace {
@@ -134,7 +135,11 @@ void LaneIndex::advance(Txn* txn, BlockTable* blocks, JobId next_job) {
     }
     if (!offsets_.empty()) {
       encode_lane_row(offsets_, &scratch_);
-      txn->put(Table::lane_index, lane_index_key(lane->first, range_of(JobId{indexed_below_})), scratch_);
+      const std::uint64_t range = range_of(JobId{indexed_below_});
+      txn->put(
+          Table::lane_index,
+          lane_index_key(lane->first, JOBQ_PLANTED(range_little_endian) ? __builtin_bswap64(range) : range),
+          scratch_);
       clean_debt_ += 2;
     }
     ids.erase(ids.begin(), end);

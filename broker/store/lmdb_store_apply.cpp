@@ -2,6 +2,7 @@
 // written only where a job has something to say there.
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "broker/store/bytes_io.hpp"
 #include "broker/store/lmdb_store.hpp"
@@ -246,6 +247,11 @@ void LmdbStore::apply(Batch* batch, const change::Die& die) {
   blocks_.mark_leases(&block);
   put_attempt(batch, meta.id, die.attempt);
   put_progress(batch, &block, meta);
+  if (JOBQ_PLANTED(death_in_two_transactions)) {
+    batch->txn.commit();
+    std::destroy_at(&batch->txn);
+    std::construct_at(&batch->txn, env_.get(), Txn::Kind::write);
+  }
   block.dead.set(bit);
   move_record(batch, &block, meta.id);
   encode_dead({.reason = die.reason, .died_at = die.died_at}, &row_);
@@ -259,6 +265,8 @@ void LmdbStore::apply(Batch* batch, const change::Redrive& redrive) {
   block.dead.reset(bit_of(meta.id));
   batch->txn.erase(Table::dead, dead_key(meta.lane.queue, meta.id));
   put_progress(batch, &block, meta);
+  if (JOBQ_PLANTED(key_lost_at_redrive) && meta.has_unique_key)
+    let_go_of_key(batch, change::Finish{.meta = meta}, block);
   index_.became_ready(meta.lane, meta.id);
 }
 

@@ -52,9 +52,14 @@ def simulation(seeds, operations, sees, any_seed=False):
                   ("--from", first, "--seeds", last - first + 1, "--ops", operations, "--stop-after", 1, "--quiet"), found, soak_only=not any_seed)
 
 
-def power_cut(title):
-    finder = case("faults/power_cut_test", title)
+def case_for_the_soak(program, title):
+    """One with disks, sockets or threads."""
+    finder = case(program, title)
     return Finder(finder.name, finder.program, finder.arguments, finder.sees, soak_only=True)
+
+
+def power_cut(title):
+    return case_for_the_soak("faults/power_cut_test", title)
 
 
 SERVER, PRODUCER, WORKER = "server/server_test", "client/client_producer_core_test", "client/client_worker_core_test"
@@ -73,8 +78,12 @@ PLANTED = (
         SERVER, "a jump of the wall clock is told once and moves nothing")),
     Planted("session_number_not_stored", "a session's number is given out again after a restart", case(
         SERVER, "a session is on disk before its worker hears of it")),
+    # ---- the network
+    Planted("routing_id_handed_over", "who comes under the name of another takes over his connection", case_for_the_soak(
+        "server/transport_test", "who comes under the name of another takes nothing from him")),
     # ---- the engine
     Planted("lease_no_ignored", "an ack is accepted whatever its lease_no", transcript("restart")),
+    Planted("lease_no_at_least", "an ack is accepted under any earlier lease_no too", transcript("restart")),
     Planted("session_ignored", "an ack is accepted from any session", transcript("worker_crashes")),
     Planted("session_without_secret", "a session is taken over by whoever names its number", transcript("worker_crashes")),
     Planted("lease_no_reused", "a job that was given back gets its old lease_no again", transcript("snooze_and_release")),
@@ -90,11 +99,15 @@ PLANTED = (
     Planted("key_of_the_dead_given_away", "a dead job's unique key is given to another", simulation((1, 40), 200, "I11")),
     Planted("resend_enqueues_again", "a repeated enqueue makes a second job", transcript("resend")),
     Planted("cancel_forgotten", "a cancelled job that fails is tried again", transcript("cancel")),
+    Planted("leased_cancelled_at_once", "a cancel takes a running job away from its worker", transcript("cancel")),
     Planted("pause_ignored", "a paused queue hands out jobs", simulation((1, 24), 200, "I17")),
     Planted("lowest_priority_first", "the lowest priority goes first", transcript("order")),
     Planted("no_grace_after_a_restart", "a restart takes running jobs from their workers at once", transcript("restart")),
     Planted("sleeps_through_lapses", "the end of a lease does not wake the broker", transcript("lease_lapses")),
     Planted("sleeps_through_timers", "a delay's end does not wake the broker", transcript("delayed_and_dated")),
+    Planted("jump_fires_twice", "after a jump of the clock what was due is fired twice", case(
+        "engine/engine_test", "random stories end with nothing lost and nothing twice")),
+    Planted("empty_queue_not_woken", "the first job of an empty queue wakes nobody", transcript("a_job_runs")),
     # ---- the store
     Planted("commits_not_synced", "LMDB with MDB_NOSYNC", power_cut(
         "whatever a power cut leaves on the disk, every confirmed batch is there and nothing is torn")),
@@ -102,6 +115,13 @@ PLANTED = (
         "whatever a power cut leaves on the disk, every confirmed batch is there and nothing is torn")),
     Planted("store_made_in_place", "a store is made under its own name, not made aside and renamed", power_cut(
         "whatever a power cut leaves on the disk, every confirmed batch is there and nothing is torn")),
+    Planted("death_in_two_transactions", "a job's death is made durable in two transactions", power_cut(
+        "whatever a power cut leaves on the disk, every confirmed batch is there and nothing is torn")),
+    Planted("meta_error_ignored", "only an error of a commit's last page is ignored", case_for_the_soak(
+        "faults/disk_faults_test",
+        "whichever last page of a commit fails, nothing is confirmed that is not there, and the next start is sound")),
+    Planted("map_grown_under_a_reader", "the map is made larger while a backup reads", case_for_the_soak(
+        LIMITS, "a backup is what the store was when it began, whatever is committed meanwhile")),
     Planted("commit_error_ignored", "an error of the commit (short write, failed sync) is ignored", case(
         LIMITS, "a commit that the disk refuses is said to have failed, and the store stands where it stood")),
     Planted("checksum_ignored", "checksums of records are not looked at", case(
@@ -114,6 +134,10 @@ PLANTED = (
     Planted("answers_lost_at_a_restart", "what was answered is forgotten by a restart, so a resend makes a second job",
             simulation((30, 33), 200, "I13")),
     Planted("key_kept_for_ever", "a unique key is not free again after its job's end", simulation((4, 4), 200, "I12")),
+    Planted("key_lost_at_redrive", "a redriven job has lost its unique key", case(
+        CONTRACT, "contract: whatever legal batches come, it stays the same as the plain store")),
+    Planted("range_little_endian", "a number of the lane index is written little-endian", case(
+        CONTRACT, "contract: fifty thousand jobs, acked in any order, across every boundary")),
     Planted("returned_job_not_listed", "a job that is given back is not listed in its lane", case(
         CONTRACT, "contract: a job that was leased while thousands came is listed when it is back")),
     Planted("sweep_takes_the_living", "the sweep of finished jobs takes the others along", case(

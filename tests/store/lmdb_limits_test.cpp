@@ -12,6 +12,7 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "broker/store/check_store.hpp"
@@ -370,6 +371,38 @@ TEST_CASE("a backup that lets the store grow too much is given up") {
   CHECK_FALSE(std::filesystem::exists(file));
   CHECK_FALSE(std::filesystem::exists(file + ".part"));
   submit(&tested.store(), batches.take());
+}
+
+TEST_CASE("a backup is what the store was when it began, whatever is committed meanwhile") {
+  LmdbUnderTest tested;
+  LegalBatches batches;
+  const QueueNo queue = batches.add_queue("mail");
+  const NewJob large{.body = std::string(10'000, 'b')};
+  for (int i = 0; i < 300; ++i) batches.enqueue({.queue = queue, .priority = 5}, large);
+  submit(&tested.store(), batches.take());
+  const TemporaryDirectory elsewhere;
+  const std::string file = elsewhere.path() + "/backup.mdb";
+  REQUIRE(mkfifo((file + ".part").c_str(), 0600) == 0);
+  std::thread copier([&] { std::ignore = tested.store().backup(file); });  // a pipe cannot be synced: not ok
+  const lmdb::Fd pipe(open((file + ".part").c_str(), O_RDONLY | O_CLOEXEC));
+  REQUIRE(pipe.open());
+  std::string piece(65'536, ' ');
+  const std::string copied = elsewhere.path() + "/copied.mdb";
+  std::ofstream copy{copied, std::ios::binary};
+  for (int part = 0;; ++part) {
+    const ssize_t bytes = read(pipe.get(), piece.data(), piece.size());
+    if (bytes <= 0) break;
+    copy.write(piece.data(), bytes);
+    if (part % 4 != 0) continue;
+    for (int i = 0; i < 10; ++i) batches.enqueue({.queue = queue, .priority = 5}, large);
+    submit(&tested.store(), batches.take());
+  }
+  copier.join();
+  copy.close();
+  const Checked found = check(copied);
+  CHECK_MESSAGE(found.status.ok(), found.status.text());
+  CHECK(found.counts.problems == 0);
+  CHECK(found.counts.jobs == 300);
 }
 
 TEST_CASE("a backup made while serving is a whole store") {
