@@ -26,6 +26,8 @@ constexpr std::uint64_t kGrowthBytes = std::uint64_t{16} << 20;
 constexpr std::uint64_t kEmergencyFactor = 4;
 constexpr std::uint64_t kGreetingBytes = 4096;
 constexpr std::uint64_t kHeartbeatBytesPerSecond = 256;
+constexpr std::uint64_t kAsGoodAsRead = std::uint64_t{1}
+                                        << 20;  // unread, but no reason to refuse a larger message
 
 // Memory that is the process's own: without the pages of mapped files, the store's above all.
 std::uint64_t own_memory_bytes() {
@@ -80,6 +82,16 @@ std::shared_ptr<Guard::Account> Guard::added(int descriptor) {
 void Guard::removed(int descriptor) {
   const std::lock_guard lock(mutex_);
   accounts_.erase(descriptor);
+}
+
+bool Guard::has_room(Account* account, std::uint64_t bytes) const {
+  const std::uint64_t sent = account->sent.load(std::memory_order_relaxed);
+  if (account->cannot_be_watched || sent + bytes <= account->acked + limits_.unsent_bytes) return true;
+  const std::optional<tcp_info> info = tcp_counters(account->descriptor);
+  account->cannot_be_watched = !info;
+  if (!info) return true;
+  account->acked = info->tcpi_bytes_acked;
+  return sent + bytes <= account->acked + limits_.unsent_bytes || sent <= account->acked + kAsGoodAsRead;
 }
 
 void Guard::run() {

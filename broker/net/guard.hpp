@@ -37,6 +37,8 @@ class Guard {
     std::atomic<std::uint64_t> received{0};  // bytes of frames that the loop has taken
     std::atomic<std::uint64_t> sent{0};      // bytes of frames that the loop has handed over
     std::chrono::steady_clock::time_point since{};
+    std::uint64_t acked = 0;         // the loop's: what the kernel said last
+    bool cannot_be_watched = false;  // the loop's: not TCP
     std::uint64_t suspected_at = 0;  // the thread's: emptied_ when it was first seen ahead; 0: it is not
     bool is_cut = false;             // the thread's
   };
@@ -49,6 +51,9 @@ class Guard {
   std::shared_ptr<Account> added(int descriptor);
   // As soon as its end is known.
   void removed(int descriptor);
+  // Whether so many more bytes may be handed over. The thread alone would be too late: one turn may hand over thousands of
+  // large jobs. Asks the kernel only when what it said last is not enough; whoever has read all may be sent anything.
+  bool has_room(Account* account, std::uint64_t bytes) const;
   // The loop has taken every whole message that there was.
   void emptied() { emptied_.fetch_add(1, std::memory_order_relaxed); }
   // The loop sleeps until a whole message comes; or has woken.

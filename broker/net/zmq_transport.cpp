@@ -323,6 +323,10 @@ bool ZmqTransport::send(PeerId to, std::string_view message) {
   const auto found = peers_.find(to.value);
   if (found == peers_.end() || !found->second.connected) return false;
   Peer& peer = found->second;
+  if (peer.account && !guard_.has_room(peer.account.get(), wire_bytes(message.size()))) {
+    cut(&peer);
+    return false;
+  }
   const int flags = ZMQ_DONTWAIT;
   if (zmq_send(wire_->router, peer.routing_id.data(), peer.routing_id.size(), flags | ZMQ_SNDMORE) < 0) {
     JOBQ_CHECK(errno == EHOSTUNREACH || errno == EAGAIN || errno == EINTR, "{}", zmq_strerror(errno));

@@ -1,0 +1,123 @@
+"""Peers that no broker wants, over bare TCP: ZeroMQ itself would keep half a message back. Each is one function that does its
+worst until the broker cuts it off.
+
+hostile_peers_test.py asserts what they come to; hostile_soak.py measures what the others notice of them.
+"""
+
+import select
+import socket
+import time
+
+import msgpack
+import python_client as wire
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)  # ZMTP 3.0, no security
+
+
+def ready(kind=b"DEALER"):
+    command = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
+    return bytes([4, len(command)]) + command
+
+
+def frame(body, more=False):
+    return bytes([2 | more]) + len(body).to_bytes(8, "big") + body
+
+
+# What is no greeting, or not enough of one, or that of a peer who has no business here.
+WRONG_GREETINGS = {
+    "nothing": b"", "HTTP": b"GET / HTTP/1.1\r\nHost: jobq\r\n\r\n", "one byte over and over": b"\xff" * 64, "half": GREETING[:30],
+    "another mechanism": GREETING.replace(b"NULL", b"XYZZ"), "a greeting and no more": GREETING, "ZMTP 1": b"\x01\x00",
+    "a subscriber": GREETING + ready(b"SUB"), "no such socket": GREETING + ready(b"NONSENSE"), "half a READY": GREETING + ready()[:20],
+    "TLS": bytes.fromhex("16030100c8010000c40303") + bytes(range(200)), "an error": GREETING + b"\x04\x0a\x05ERROR\x03abc",
+    "unknown flags": GREETING + ready() + b"\xf8\x05hello", "an exabyte": GREETING + ready() + b"\x02" + (1 << 60).to_bytes(8, "big")}
+
+
+class RawPeer:
+    def __init__(self, endpoint):
+        host, port = endpoint.removeprefix("tcp://").split(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=20)
+
+    def shake_hands(self):
+        """The broker's greeting and READY are read before anything else is sent, as ZMTP wants it."""
+        self.socket.sendall(GREETING + ready())
+        seen = b""
+        while len(seen) < 64 + 2 or len(seen) < 66 + seen[65]:
+            more = self.socket.recv(4096)
+            if not more:
+                raise ConnectionError("cut off in the handshake")
+            seen += more
+        return self
+
+    def send(self, body):
+        self.socket.sendall(frame(body))
+
+    def say(self, kind, *fields):
+        self.send(msgpack.packb([wire.VERSION, kind, *fields]))
+
+    def read_on(self):
+        try:
+            return self.socket.recv(1 << 16) != b""
+        except OSError:
+            return False
+
+    def close(self):
+        self.socket.close()
+
+
+def all_cut(peers, seconds):
+    """Reads from all of them until each has been cut off. Those that have not been by then."""
+    left, poll = {peer.socket.fileno(): peer for peer in peers}, select.poll()
+    for descriptor in left:
+        poll.register(descriptor, select.POLLIN)
+    deadline = time.monotonic() + seconds * wire.PATIENCE
+    while left and time.monotonic() < deadline:
+        for descriptor, _ in poll.poll(100):
+            if not left[descriptor].read_on():
+                poll.unregister(descriptor)
+                del left[descriptor]
+    return list(left.values())
+
+
+def endless_message(endpoint, pace=0.0, most=1 << 30):
+    """One message of frames of a MiB each that has no end. Whether it was cut off. pace: how long to look for that after each."""
+    peer = RawPeer(endpoint).shake_hands()
+    part = frame(b"x" * (1 << 20), more=True)
+    try:
+        for _ in range(most >> 20):
+            peer.socket.sendall(part)
+            if pace and select.select([peer.socket], [], [], pace)[0] and not peer.read_on():
+                return True
+    except OSError:
+        return True
+    finally:
+        peer.close()
+    return False
+
+
+def slow_worker(endpoint, queue, credit):
+    """Takes jobs and reads none of them. Returns the peer."""
+    peer = RawPeer(endpoint).shake_hands()
+    peer.say(wire.HELLO, 1, 1, 1, 0, "slow", "here", 1)
+    peer.say(wire.REGISTER, 2, None, None, [[queue, 1]], [], credit, 0, [], [], "slow", "here", 1, "test")
+    return peer
+
+
+def flood(endpoint, seconds):
+    """Questions as fast as they go, whose answers nobody reads. How many were taken before the connection was cut, and whether it was."""
+    peer = RawPeer(endpoint).shake_hands()
+    peer.say(wire.HELLO, 1, 1, 1, 0, "flood", "here", 1)
+    many = b"".join(frame(msgpack.packb([wire.VERSION, wire.ADMIN, n, "ping", {}])) for n in range(2, 502))
+    sent, deadline = 0, time.monotonic() + seconds
+    peer.socket.settimeout(0.2)
+    try:
+        while time.monotonic() < deadline:
+            try:
+                peer.socket.sendall(many)
+                sent += 500
+            except TimeoutError:
+                return sent, False  # the broker reads no more of it: half a message may be on its way
+    except OSError:
+        return sent, True
+    finally:
+        peer.close()
+    return sent, False
