@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export LC_ALL=C.UTF-8 CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
-names=(simulator power-cuts kills shutdowns disk-faults memory fuzz repairs teeth)
+names=(simulator power-cuts kills shutdowns disk-faults memory hostile connections fuzz repairs teeth)
 
 describe() {
   case $1 in
@@ -17,6 +17,8 @@ describe() {
     shutdowns)  echo "ext4 and XFS shut down under the whole broker, 1,000 times each" ;;
     disk-faults) echo "the Nth write, last page, sync and growth fails, N = 1 to 200, once and for ever, with 20 seeds: 82,000 cases" ;;
     memory)     echo "the Nth allocation fails, once and for ever: all of the loop's cases, 3,000 whole brokers, 4,000 commands" ;;
+    hostile)    echo "each hostile peer beside a producer and a worker that behave, 3 minutes each: p50 and p99 without and with" ;;
+    connections) echo "10,000 connections held for half an hour while 1,000 jobs a second come; 9,000 clients and a kill, 20 times" ;;
     fuzz)       echo "libFuzzer with ASan and UBSan on wire, broker, settings, command lines and stored rows, 30 minutes each" ;;
     repairs)    echo "10,000 damaged stores, repaired" ;;
     teeth)      echo "every planted bug, each found by the test that is named for it, which is green without the bug" ;;
@@ -141,6 +143,13 @@ case $name in
   memory)
     JOBQ_MEMORY_FAULTS_SECONDS=$(of 1200) one memory_faults | grep -E 'MESSAGE|test cases|ERROR|logged'
     JOBQ_SEED=$(date +%s) JOBQ_MEMORY_CASES=$(of 1000) one failing_memory | grep -E 'SEED|ended|Ran|OK|FAIL|Error' ;;
+  hostile)
+    JOBQ_BROKER=$PWD/build-test/broker/jobq-broker /usr/bin/python3 tests/e2e/peers_soak.py hostile "$(of 180)" ;;
+  connections)
+    JOBQ_BROKER=$PWD/build-test/broker/jobq-broker /usr/bin/python3 tests/e2e/peers_soak.py connections 10000 "$(of 1800)"
+    for ((round = $(of 20); round > 0; --round)); do
+      JOBQ_CROWD=9000 one crowd | grep -E 'served again|FAIL|Error' || exit 1
+    done ;;
   repairs)
     JOBQ_REPAIRS=$(of 10000) one store_repair ;;
   teeth)

@@ -23,6 +23,8 @@ constexpr std::uint64_t kGrowingBytes = std::uint64_t{4} << 20;  // between two 
 // instead of a system call per connection.
 constexpr milliseconds kLookAtAllEvery{1000};
 constexpr std::uint64_t kGrowthBytes = std::uint64_t{16} << 20;
+// The loop may be about to wake for whole messages, and wait for a processor.
+constexpr milliseconds kWakesWithin{20};
 constexpr std::uint64_t kEmergencyFactor = 4;
 constexpr std::uint64_t kGreetingBytes = 4096;
 constexpr std::uint64_t kHeartbeatBytesPerSecond = 256;
@@ -146,8 +148,8 @@ void Guard::look_at(Account* account) {
   if (!info) return;
   const std::uint64_t sent = account->sent.load(std::memory_order_relaxed);
   // Greeting and ZMTP heartbeats are received, but never taken by the loop.
-  const auto age =
-      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - account->since);
+  const auto now = std::chrono::steady_clock::now();
+  const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - account->since);
   const std::uint64_t expected =
       taken + kGreetingBytes + kHeartbeatBytesPerSecond * static_cast<std::uint64_t>(age.count());
   const std::uint64_t ahead = info->tcpi_bytes_received > expected ? info->tcpi_bytes_received - expected : 0;
@@ -158,7 +160,8 @@ void Guard::look_at(Account* account) {
     account->suspected_at = 0;
   } else if (account->suspected_at == 0) {
     account->suspected_at = emptied_.load(std::memory_order_relaxed);
-  } else if (asleep_.load(std::memory_order_relaxed) ||
+    account->suspected_since = now;
+  } else if ((asleep_.load(std::memory_order_relaxed) && now - account->suspected_since >= kWakesWithin) ||
              emptied_.load(std::memory_order_relaxed) >= account->suspected_at + 2) {
     cut = true;  // all whole messages have been taken since, and what is ahead is still there
   }

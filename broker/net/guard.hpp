@@ -40,7 +40,8 @@ class Guard {
     std::uint64_t acked = 0;         // the loop's: what the kernel said last
     bool cannot_be_watched = false;  // the loop's: not TCP
     std::uint64_t suspected_at = 0;  // the thread's: emptied_ when it was first seen ahead; 0: it is not
-    bool is_cut = false;             // the thread's
+    std::chrono::steady_clock::time_point suspected_since{};
+    bool is_cut = false;  // the thread's
   };
 
   explicit Guard(const GuardLimits& limits);

@@ -3,6 +3,11 @@
 #include "libjobq/protocol/codec.hpp"
 
 namespace jobq {
+namespace {
+
+constexpr std::size_t kKeptBytes = std::size_t{8} << 20;  // of a buffer, for the next message
+
+}  // namespace
 
 Status DeliveryWriter::write(const DeliverPlan& plan, const Emit& emit,
                              std::vector<protocol::LeaseRef>* damaged) {
@@ -62,6 +67,8 @@ void DeliveryWriter::close(const Emit& emit) {
   places_.clear();
   leases_.clear();
   texts_.clear();
+  for (std::string* buffer : {&encoded_, &texts_})  // one job of 64 MiB must not cost memory for ever
+    if (buffer->capacity() > kKeptBytes) std::string{}.swap(*buffer);
 }
 
 }  // namespace jobq

@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+"""Peers that do their worst (hostile_peers.py): each is cut off, the broker's memory stays within the limit that is set plus
+64 MB, and whoever behaves is served. (How much slower: tests/soak.sh hostile.)
+"""
+
+import contextlib
+import os
+import resource
+import unittest
+
+import hostile_peers
+import msgpack
+import python_client as wire
+import zmq
+from hostile_peers import MemoryWatch, RawPeer, all_cut, frame, greeted
+from processes import wait_until
+from wire_case import WireTest
+
+SILENT = int(os.environ.get("JOBQ_SILENT", "3000"))
+ABOVE_THE_LIMIT = 64 << 20
+LIMIT = 16 << 20
+PATIENT = 60.0
+
+
+class HostilePeers(WireTest):
+    over_tcp = True
+    config = f"[limits]\nhandshake_ms = 2000\nunread_bytes = {LIMIT}\nunsent_bytes = {LIMIT}\n"
+
+    @classmethod
+    def setUpClass(cls):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        super().setUpClass()
+
+    def setUp(self):
+        super().setUp()
+        self.watch_memory()
+
+    def watch_memory(self):
+        self.memory = MemoryWatch(self.broker.child.pid)
+        self.addCleanup(self.memory.grown)
+
+    def tearDown(self):
+        self.assertTrue(self.broker.running(), self.broker.output())
+        self.enqueue(b"still served")
+        worker = self.worker()
+        self.assertEqual(worker.ack(worker.take_one()), wire.SETTLED)
+
+    def assert_within(self, limit):
+        grown = self.memory.grown()
+        print(f"{self.id().rsplit('.', 1)[1]}: {grown >> 20} MiB at most, allowed are {(limit + ABOVE_THE_LIMIT) >> 20}", flush=True)
+        self.assertLess(grown, limit + ABOVE_THE_LIMIT, f"grown by {grown >> 20} MiB")
+
+    def peers(self, count):
+        peers = [RawPeer(self.endpoint) for _ in range(count)]
+        for peer in peers:
+            self.addCleanup(peer.close)
+        return peers
+
+    def test_a_message_that_never_ends(self):
+        # Not at full speed: how far the broker's threads are behind on a busy machine is not what is asked.
+        self.assertTrue(hostile_peers.endless_message(self.endpoint, pace=0.01, most=256 << 20), "256 MiB were taken")
+        self.assert_within(LIMIT)
+
+    def test_thousands_who_say_nothing(self):
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < SILENT + 500:
+            self.skipTest(f"LOUD: too few descriptors for {SILENT} connections")
+        peers = self.peers(SILENT)
+        self.enqueue(b"in between")  # they are no reason to wait
+        self.assertEqual(all_cut(peers, PATIENT), [])
+        self.assert_within(0)
+        wait_until(lambda: self.connection().admin("stats")["broker"]["connections"] < 20, "they are forgotten")
+
+    def test_wrong_greetings(self):
+        peers = {peer: name for peer, name in zip(self.peers(len(hostile_peers.WRONG_GREETINGS)), hostile_peers.WRONG_GREETINGS)}
+        for peer, name in peers.items():
+            peer.socket.sendall(hostile_peers.WRONG_GREETINGS[name])
+        self.assertEqual([peers[peer] for peer in all_cut(list(peers), PATIENT)], [])
+        self.assert_within(0)
+
+    def test_half_frames(self):
+        """Begun and not ended; and who answers no heartbeat is gone after two seconds."""
+        peers = [greeted(self.endpoint) for _ in range(40)]
+        for peer in peers:
+            self.addCleanup(peer.close)
+            with contextlib.suppress(OSError):  # cut off by now
+                peer.socket.sendall(frame(b"x" * (1 << 20))[:1 << 19])
+        self.enqueue(b"in between")
+        self.assertEqual(all_cut(peers, PATIENT), [])
+        self.assert_within(LIMIT)
+
+    def test_a_worker_that_reads_none_of_its_jobs(self):
+        for _ in range(8):
+            self.enqueue(*[b"x" * (1 << 20)] * 5)
+        self.watch_memory()
+        slow = hostile_peers.slow_worker(self.endpoint, self.queue, credit=40)
+        self.addCleanup(slow.close)
+        wait_until(lambda: not slow.pong(), "it is cut off", seconds=PATIENT)
+        self.assert_within(LIMIT)
+        self.queue += "-2"  # the jobs come back after the grace; tearDown() does not wait for them
+
+    def test_questions_whose_answers_nobody_reads(self):
+        sent, cut = hostile_peers.flood(self.endpoint, seconds=2)
+        self.assertTrue(sent > 0 or cut)
+        self.assert_within(LIMIT)
+
+    def test_a_name_that_somebody_has(self):
+        """Whoever comes under the routing id of another is not heard, and takes neither his jobs nor his answers."""
+        def named():
+            peer = zmq.Context.instance().socket(zmq.DEALER)
+            self.addCleanup(peer.close, 0)
+            peer.setsockopt(zmq.ROUTING_ID, b"worker-1")
+            peer.connect(self.endpoint)
+            peer.send(msgpack.packb([wire.VERSION, wire.HELLO, 1, 1, 1, 0, "named", "here", 1]))
+            return peer
+
+        def answer(peer):
+            self.assertTrue(peer.poll(PATIENT * 1000 * wire.PATIENCE), "no answer")
+            return msgpack.unpackb(peer.recv(), strict_map_key=False)[1]
+
+        first = named()
+        self.assertEqual(answer(first), wire.WELCOME)
+        named()
+        self.enqueue(b"in between")
+        first.send(msgpack.packb([wire.VERSION, wire.ADMIN, 2, "ping", {}]))
+        self.assertEqual(answer(first), wire.ADMIN_REPLY)
+        self.assert_within(0)
+
+
+if __name__ == "__main__":
+    unittest.main()
