@@ -2,6 +2,7 @@
 # Installs the Debian packages that jobq builds with and is tested with. Does nothing when all are there.
 #   tools/install_deps.sh build   what the build and the quickstart need
 #   tools/install_deps.sh test    that, and what the tests need
+#   tools/install_deps.sh coverage  that, and what tools/coverage.sh needs
 set -euo pipefail
 
 build_packages=(g++ meson ninja-build pkg-config libzmq3-dev cppzmq-dev liblmdb-dev libmsgpack-cxx-dev
@@ -15,7 +16,8 @@ wanted=("${build_packages[@]}")
 case "${1:-build}" in
   build) ;;
   test) wanted+=("${test_packages[@]}") ;;
-  *) echo "install_deps.sh: '$1' is not a set of packages; use 'build' or 'test'" >&2; exit 64 ;;
+  coverage) wanted+=("${test_packages[@]}" llvm-16) ;;
+  *) echo "install_deps.sh: '$1' is not a set of packages; use 'build', 'test' or 'coverage'" >&2; exit 64 ;;
 esac
 
 missing=()

@@ -337,13 +337,15 @@ class Script::Runner {
     return lines;
   }
 
-  // limits [lane_window=] [due_per_tick=] [queues=] [types=] [body=]: of the broker, from the next restart on
+  // limits [lane_window=] [due_per_tick=] [dispatch_per_tick=] [queues=] [types=] [body=]: of the broker, from the next restart on
   std::vector<std::string> limits(const Line& line) {
     EngineLimits& limits = world_.limits();
     limits.lane_window = static_cast<std::uint32_t>(line.number("lane_window", limits.lane_window));
     limits.timer_window = static_cast<std::uint32_t>(line.number("timer_window", limits.timer_window));
     limits.due_per_tick_max =
         static_cast<std::uint32_t>(line.number("due_per_tick", limits.due_per_tick_max));
+    limits.dispatch_per_tick_max =
+        static_cast<std::uint32_t>(line.number("dispatch_per_tick", limits.dispatch_per_tick_max));
     limits.queues_max = static_cast<std::uint32_t>(line.number("queues", limits.queues_max));
     limits.types_max = static_cast<std::uint32_t>(line.number("types", limits.types_max));
     limits.body_bytes_max = static_cast<std::uint32_t>(line.number("body", limits.body_bytes_max));

@@ -241,11 +241,15 @@ void World::settle() {
 }
 
 std::vector<std::string> World::send(std::string_view peer, CommandBody body) {
+  return send_together({{std::string{peer}, std::move(body)}});
+}
+
+std::vector<std::string> World::send_together(std::vector<std::pair<std::string, CommandBody>> bodies) {
   lines_.clear();
   std::vector<Command> commands(std::make_move_iterator(pending_.begin()),
                                 std::make_move_iterator(pending_.end()));
   pending_.clear();
-  commands.push_back({peer_id(peer), next_request_++, std::move(body)});
+  for (auto& [peer, body] : bodies) commands.push_back({peer_id(peer), next_request_++, std::move(body)});
   turn(std::move(commands));
   settle();
   return lines_;

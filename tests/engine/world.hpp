@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "broker/engine/engine.hpp"
@@ -25,6 +26,8 @@ class World {
 
   // Carries out one command of a peer in turns until nothing is left to do now, and returns what came out.
   std::vector<std::string> send(std::string_view peer, CommandBody body);
+  // Carries out several in one turn, each from the peer that is named with it.
+  std::vector<std::string> send_together(std::vector<std::pair<std::string, CommandBody>> commands);
   // Lets time pass, turn by turn at the engine's deadlines.
   std::vector<std::string> advance(DurationMs span);
   // The wall clock jumps, the monotonic one does not.
