@@ -58,7 +58,8 @@ kills() {
   left=$(of 5000)
   for ((round = 1; left > 0 && SECONDS < 9000; ++round)); do
     local now=$((left < 500 ? left : 500))
-    if ! JOBQ_SEED=$round JOBQ_KILLS=$now JOBQ_KILL_SECONDS=3600 JOBQ_DEATHS=$now JOBQ_FREEZES=$((now / 25 + 1)) one kill_loop >"$log"; then
+    if ! JOBQ_SEED=$round JOBQ_KILLS=$now JOBQ_KILL_SECONDS=3600 JOBQ_DEATHS=$now JOBQ_FREEZES=$((now / 25 + 1)) \
+      JOBQ_RESTARTS=$((now / 25 + 1)) one kill_loop >"$log"; then
       tail -n 60 "$log"
       return 1
     fi

@@ -16,6 +16,7 @@ KILLS = int(os.environ.get("JOBQ_KILLS", "300"))
 KILL_SECONDS = int(os.environ.get("JOBQ_KILL_SECONDS", "60"))
 DEATHS = int(os.environ.get("JOBQ_DEATHS", "40"))
 FREEZES = int(os.environ.get("JOBQ_FREEZES", "2"))
+RESTARTS = int(os.environ.get("JOBQ_RESTARTS", "10"))
 
 
 class KillLoop(JudgedLoad):
@@ -42,6 +43,26 @@ class KillLoop(JudgedLoad):
             self.begin(space, workers=3)
             kills = self.kill_again_and_again()
             self.end_and_judge(f"{kills} kills of the broker, seed {SEED}")
+
+    def test_a_restart_is_a_pause_that_no_application_notices(self):
+        """Half of them by SIGTERM. That nothing was made twice is I13, that no enqueue ended with an error end_and_judge() asserts."""
+        with processes.Workspace() as space:
+            self.begin(space, workers=3)
+            for number in range(RESTARTS):
+                self.work_goes_on(f"work goes on before restart {number}", most=200_000)
+                if number % 2 == 0:
+                    self.assertEqual(self.broker.stop(), 0, self.broker.output())
+                else:
+                    self.broker.kill()
+                self.note("broker", "crash", err="SIGTERM" if number % 2 == 0 else "SIGKILL")
+                processes.Process.start(self.broker)
+            self.work_goes_on("work goes on after the last restart", most=200_000)
+            events = self.end_and_judge(f"{RESTARTS} restarts, half of them polite")
+            confirmed = [event["t"] for event in events if event["op"] == "enqueue" and event["type"] == "ok"]
+            confirmed.sort()
+            pauses = sorted(after - before for before, after in zip(confirmed, confirmed[1:]))
+            print(f"{len(confirmed) * 1000 / (confirmed[-1] - confirmed[0]):.0f} enqueues/s with all pauses; the longest pauses between two "
+                  f"confirms: {pauses[-RESTARTS:]} ms", flush=True)
 
     def make_losses_quick(self):
         done = self.space.jobq("queue", "set", QUEUE, "lease=1s", "session_grace=300ms", "backoff_min=10ms", "backoff_max=200ms",
