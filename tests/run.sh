@@ -47,9 +47,12 @@ install() { tools/install_deps.sh test; }
 configure() {
   local dir=$1 compiler=$2; shift 2
   if [ -f "$dir/build.ninja" ]; then
-    # A directory of before may have been made when there were no planted bugs.
-    [[ $* != *planted_bugs* ]] || grep -q planted_bugs "$dir/meson-private/cmd_line.txt" ||
-      meson setup --reconfigure "$dir" "$@"
+    # A directory of before may have been made without one of the options.
+    local option
+    for option in "$@"; do
+      option=${option#-D}
+      grep -q "^${option%%=*} = " "$dir/meson-private/cmd_line.txt" || { meson setup --reconfigure "$dir" "$@"; return; }
+    done
     return
   fi
   command -v ccache >/dev/null && compiler="ccache $compiler"
@@ -99,6 +102,9 @@ check_format() {
   clang-format-16 --dry-run -Werror "${sources[@]}"
 }
 
+# Inputs that one seed draws, as many as there is time for: a change is judged by what its forerunners were. Other seeds are the soak's.
+fuzz() { rm -rf build-asan/fuzz && tests/fuzz/run.sh build-asan 60 -seed=1; }
+
 finish() {
   local total
   total=$(/usr/bin/python3 tests/count_results.py --also-passed "$stage_passed" --also-failed "$stage_failed" \
@@ -123,12 +129,13 @@ stage "format (clang-format-16)" check_format
 stage "static analysis (cppcheck)" tools/cppcheck.sh
 
 # The sanitizer builds are the clang builds too: everything compiles under both compilers. For their reports line tables
-# are enough.
+# are enough. The fuzz targets stand on the same objects.
 if stage "build (clang++-16, ASan and UBSan)" build build-asan clang++-16 \
-    -Db_sanitize=address,undefined -Db_lundef=false -Dcpp_args=-gline-tables-only; then
+    -Db_sanitize=address,undefined -Db_lundef=false -Dcpp_args=-gline-tables-only -Dfuzzers=true; then
   export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   JOBQ_TEST_PATIENCE=5 run_tests "unit and end-to-end tests under ASan and UBSan" build-asan --suite unit --suite e2e \
     --no-suite slow --timeout-multiplier 5
+  stage "fuzz targets under ASan and UBSan, 60 s each" fuzz
 fi
 
 # No container's order, no address and no rounding may decide what happens in a run.

@@ -85,24 +85,15 @@ power_cuts() {
   return $failed
 }
 
-# As many targets at a time as there are cores. What they find new is in build-fuzz/corpus-NAME, what fails beside it.
+# What the targets find new is in build-fuzz/fuzz/NAME, what fails beside it. Each run draws other inputs.
 fuzz() {
-  local targets=(codec server config stored arguments) target failed=0 compiler=clang++-16 running=()
+  local compiler=clang++-16 log=build-test/soak-build.log
   command -v ccache >/dev/null && compiler="ccache $compiler"
   [ -f build-fuzz/build.ninja ] ||
     CXX=$compiler meson setup build-fuzz --buildtype=debugoptimized -Dfuzzers=true -Dbenchmarks=false -Dexamples=false \
-      -Db_sanitize=address,undefined -Db_lundef=false >build-test/soak-build.log
-  for target in "${targets[@]}"; do ninja -C build-fuzz "tests/fuzz/${target}_fuzz" >>build-test/soak-build.log || return 1; done
-  for target in "${targets[@]}"; do
-    [ ${#running[@]} -lt "$(nproc)" ] || { wait "${running[0]}" || failed=1; running=("${running[@]:1}"); }
-    mkdir -p "build-fuzz/corpus-$target"
-    build-fuzz/tests/fuzz/"${target}_fuzz" -max_total_time="$(of 1800)" -max_len=8192 -timeout=60 -rss_limit_mb=2048 \
-      -artifact_prefix="build-fuzz/$target-" -print_final_stats=1 "build-fuzz/corpus-$target" "tests/fuzz/corpus/$target" \
-      2>&1 | grep -E 'pulse|DONE|ERROR|JOBQ_CHECK|SUMMARY|exec_units|peak_rss|Test unit' | sed "s/^/$target: /" &
-    running+=($!)
-  done
-  for target in "${running[@]}"; do wait "$target" || failed=1; done
-  return $failed
+      -Db_sanitize=address,undefined -Db_lundef=false >"$log"
+  ninja -C build-fuzz tests/fuzz/{codec,server,config,stored,arguments}_fuzz >>"$log" || { tail -n 40 "$log"; return 1; }
+  tests/fuzz/run.sh build-fuzz "$(of 1800)"
 }
 
 shutdowns() {
