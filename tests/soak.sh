@@ -134,7 +134,8 @@ case $name in
     disk_faults ;;
   memory)
     JOBQ_MEMORY_FAULTS_SECONDS=$(of 1200) one memory_faults | grep -E 'MESSAGE|test cases|ERROR|logged'
-    JOBQ_SEED=$(date +%s) JOBQ_MEMORY_CASES=$(of 1000) one failing_memory | grep -E 'SEED|ended|Ran|OK|FAIL|Error' ;;
+    JOBQ_SEED=$(date +%s) JOBQ_MEMORY_CASES=$(of 1000) JOBQ_BROKER=$PWD/build-test/broker/jobq-broker JOBQ_CLI=$PWD/build-test/cli/jobq \
+      JOBQ_FAILING_MEMORY=$PWD/build-test/tests/faults/jobq_failing_memory.so /usr/bin/python3 tests/faults/failing_memory_test.py ;;
   hostile)
     JOBQ_BROKER=$PWD/build-test/broker/jobq-broker /usr/bin/python3 tests/e2e/peers_soak.py hostile "$(of 180)" ;;
   connections)

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <initializer_list>
+#include <new>
 
 #include "libjobq/base/check.hpp"
 #include "libjobq/base/planted.hpp"
@@ -26,6 +28,12 @@ constexpr int kFrameHeaderShort = 2,
 void set_option(void* socket, int option, int value) {
   JOBQ_CHECK(zmq_setsockopt(socket, option, &value, sizeof(value)) == 0, "option {}: {}", option,
              zmq_strerror(errno));
+}
+
+// What ZeroMQ may answer at that place. Without memory it may have taken half of a message: nothing goes on from there.
+void check_error(std::initializer_list<int> expected) {
+  if (errno == ENOMEM) throw std::bad_alloc();
+  JOBQ_CHECK(std::ranges::find(expected, errno) != expected.end(), "{}", zmq_strerror(errno));
 }
 
 std::uint64_t wire_bytes(std::size_t frame) {
@@ -161,7 +169,7 @@ void ZmqTransport::wait(std::optional<DurationMs> span) {
   guard_.asleep(true);
   const int ready = zmq_poll(items.data(), static_cast<int>(items.size()), timeout);
   guard_.asleep(false);
-  JOBQ_CHECK(ready >= 0 || errno == EINTR, "{}", zmq_strerror(errno));
+  if (ready < 0) check_error({EINTR});
   drain_monitor();
 }
 
@@ -178,7 +186,7 @@ bool ZmqTransport::receive(TransportEvent* event) {
   zmq_msg_t id;
   zmq_msg_init(&id);
   if (zmq_msg_recv(&id, wire_->router, ZMQ_DONTWAIT) < 0) {
-    JOBQ_CHECK(errno == EAGAIN || errno == EINTR, "{}", zmq_strerror(errno));
+    check_error({EAGAIN, EINTR});
     zmq_msg_close(&id);
     return false;
   }
@@ -329,12 +337,12 @@ bool ZmqTransport::send(PeerId to, std::string_view message) {
   }
   const int flags = ZMQ_DONTWAIT;
   if (zmq_send(wire_->router, peer.routing_id.data(), peer.routing_id.size(), flags | ZMQ_SNDMORE) < 0) {
-    JOBQ_CHECK(errno == EHOSTUNREACH || errno == EAGAIN || errno == EINTR, "{}", zmq_strerror(errno));
+    check_error({EHOSTUNREACH, EAGAIN, EINTR});
     cut(&peer);
     return false;
   }
   if (zmq_send(wire_->router, message.data(), message.size(), flags) < 0) {
-    JOBQ_CHECK(errno == EHOSTUNREACH || errno == EAGAIN || errno == EINTR, "{}", zmq_strerror(errno));
+    check_error({EHOSTUNREACH, EAGAIN, EINTR});
     cut(&peer);
     return false;
   }

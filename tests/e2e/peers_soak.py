@@ -35,7 +35,7 @@ def percentile(numbers, share):
 
 def load(endpoint, rate, seconds):
     """So many jobs a second, each on its own, and a worker that acks them. How long each confirm took, from when it was to be asked."""
-    producer, worker = Producer(endpoint), Worker(endpoint, ["load"], credit=64)
+    producer, worker = Producer(endpoint, timeout=60), Worker(endpoint, ["load"], credit=64, timeout=60)
     producer.connection.socket.setsockopt(zmq.SNDHWM, 0)
     groups = msgpack.packb([["load", [job(b"x" * 256)]]])
     both = zmq.Poller()
