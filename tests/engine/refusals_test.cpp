@@ -46,7 +46,8 @@ protocol::Enqueue of_producer(std::uint8_t name, std::uint64_t sequence, std::ui
   return request;
 }
 
-protocol::Register worker(std::vector<std::string_view> queues, std::vector<std::string_view> types = {}) {
+protocol::Register worker(const std::vector<std::string_view>& queues,
+                          const std::vector<std::string_view>& types = {}) {
   protocol::Register request;
   for (const std::string_view queue : queues) request.queues.push_back({queue, 1});
   request.types = {types.begin(), types.end()};
@@ -238,9 +239,10 @@ TEST_CASE("the producer that was silent longest makes room, and one is forgotten
   CHECK(resent(3, 5) == "p <- created j3 ready");
 
   world.send("w", worker({"q"}));  // somebody who makes time go by in turns
-  world.advance({12 * 3'600'000});
+  constexpr DurationMs kHalfDay{std::int64_t{12} * 3'600'000};
+  world.advance(kHalfDay);
   CHECK(resent(1, 1) == "p <- created j1 ready");
-  world.advance({12 * 3'600'000 + 60'000});
+  world.advance({kHalfDay.ms + 60'000});
   CHECK(resent(1, 1) == "p <- created j1 ready");  // half a day ago
   CHECK(resent(3, 5).starts_with("p <- error unknown_producer: the broker does not remember"));
 }
