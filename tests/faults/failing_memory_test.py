@@ -68,7 +68,11 @@ class FailingMemory(unittest.TestCase):
         return [(self.random.randint(1, most), self.random.random() < 0.4) for _ in range(CASES)]
 
     def assert_ended_in_order(self, code, said):
-        """By itself, with a word about memory."""
+        """By itself, with a word about memory; or by SIGSEGV: a thread of ZeroMQ's does not survive it. (That none of ours dies so is
+        shown by memory_faults, in one process without ZeroMQ.) What is on disk is judged in any case."""
+        if code == -signal.SIGSEGV:
+            print("SIGSEGV", flush=True)
+            return
         if code == -signal.SIGABRT:
             self.assertRegex(said, LAST_WORDS)
             return
