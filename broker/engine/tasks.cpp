@@ -5,6 +5,7 @@
 
 #include "broker/engine/state.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq {
 namespace {
@@ -87,6 +88,7 @@ void Engine::State::list_lanes(Task* task) const {
 // After a restart. What its tasks did is done, so looking at a job again does no harm.
 void Engine::State::resume_tasks(const std::vector<change::PutTask>& stored) {
   for (const change::PutTask& put : stored) {
+    if (JOBQ_PLANTED(task_forgotten)) break;
     Task task;
     static_cast<change::PutTask&>(task) = put;
     task.stored = true;
@@ -163,7 +165,7 @@ void Engine::State::cancel_task(const Command& command, const command::CancelTas
 
 // How many jobs it may move now.
 std::uint64_t Engine::State::allowed_by_rate(const Task& task) const {
-  if (task.rate_per_s == 0) return ~std::uint64_t{0};
+  if (task.rate_per_s == 0 || JOBQ_PLANTED(rate_ignored)) return ~std::uint64_t{0};
   const auto elapsed_ms = static_cast<std::uint64_t>((now.engine - task.rate_from).ms);
   const std::uint64_t by_now = task.moved_before + elapsed_ms * task.rate_per_s / 1'000 + 1;
   return by_now - std::min(by_now, task.moved);

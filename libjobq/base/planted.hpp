@@ -49,11 +49,13 @@ inline constexpr std::string_view kBugs[] = {
     "lowest_priority_first",
     "no_grace_after_a_restart",
     "pause_ignored",
+    "rate_ignored",
     "resend_enqueues_again",
     "session_ignored",
     "session_without_secret",
     "sleeps_through_lapses",
     "sleeps_through_timers",
+    "task_forgotten",
     // broker/store
     "answers_lost_at_a_restart",
     "attempts_lost_at_a_restart",

@@ -199,6 +199,23 @@ TEST_CASE(
   CHECK(delivered(set) == "I8");
   CHECK(delivered(set + start) == "");
   CHECK(delivered(set + "250 broker ready ok job=j7 state=ready\n" + start) == "I8");
+  // ... and one whose turn began after that; a turn of before has stored the time of before.
+  CHECK(delivered(set + "250 broker ready ok job=j7 state=ready wall=2000040\n" + start) == "I8");
+  CHECK(delivered(set + "250 broker ready ok job=j7 state=ready wall=1000190\n" + start) == "");
+}
+
+TEST_CASE("I1: a clock that is set while the broker is down may end a job before its expiry") {
+  const auto expired = [](const std::string& lines) {
+    return violated(
+        "0 run clock ok wall=1000000\n100 p enqueue invoke seq=1 queue=q hash=a expires_ms=5000\n"
+        "105 broker made ok job=j1 queue=q prio=5 state=ready\n110 p enqueue ok seq=1 job=j1\n" +
+            lines + "400 broker left ok job=j1 state=expired\n",
+        "");
+  };
+  const std::string set = "200 run clock ok wall=2000000\n";
+  CHECK(expired("") == "I1");
+  CHECK(expired(set) == "I1");
+  CHECK(expired(set + "300 broker start ok\n") == "");
 }
 
 TEST_CASE("I22: the same seed gives the same run") {

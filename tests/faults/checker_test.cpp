@@ -340,14 +340,21 @@ TEST_CASE("what a writer writes is what a reader reads") {
 }
 
 TEST_CASE("the report tells the story of the first job") {
-  std::istringstream history_in{history_of(kHeld + "99 broker crash info\n")};
+  std::istringstream history_in{history_of(kHeld + "15 broker crash info\n16 x frozen info within_ms=9\n"
+                                                   "17 w frozen info within_ms=8\n99 broker crash info\n")};
   const auto history = read_history(&history_in);
   REQUIRE(history.ok());
   const std::string text = report(check_history(*history, {}), *history, {});
   CHECK(text.find("1 lost") != std::string::npos);
   CHECK(text.find("the story of job j1") != std::string::npos);
-  CHECK(text.find("\"op\":\"enqueue\"") != std::string::npos);
-  CHECK(text.find("\"op\":\"crash\"") != std::string::npos);
+  CHECK(text.find("        0 p        enqueue    asks             queue q, prio 5, body a, seq 1\n") !=
+        std::string::npos);
+  CHECK(text.find("       10 p        enqueue    is told: done    seq 1\n") != std::string::npos);
+  CHECK(text.find("       15 broker   crash\n") != std::string::npos);
+  CHECK(text.find("       17 w        frozen                      for 8\n") != std::string::npos);
+  CHECK(text.find("       20 w        deliver    receives it      token 1, attempt 1") != std::string::npos);
+  CHECK(text.find(" 16 x ") == std::string::npos);  // it had nothing to do with it
+  CHECK(text.find(" 99 ") == std::string::npos);    // it was over by then
   CHECK(text.find("not in the store") != std::string::npos);
 }
 

@@ -78,6 +78,10 @@ Result<Event> parse_event(const std::string& line) {
     read(object, "within_ms", &event.within_ms);
     read(object, "code", &event.code);
     read(object, "signal", &event.signal);
+    read(object, "session", &event.session);
+    read(object, "task", &event.task);
+    read(object, "rate", &event.rate);
+    read(object, "limit", &event.limit);
     read(object, "ready", &event.ready);
     read(object, "scheduled", &event.scheduled);
     read(object, "leased", &event.leased);
@@ -121,6 +125,10 @@ std::string to_line(const Event& event) {
   write(&object, "within_ms", event.within_ms, absent.within_ms);
   write(&object, "code", event.code, absent.code);
   write(&object, "signal", event.signal, absent.signal);
+  write(&object, "session", event.session, absent.session);
+  write(&object, "task", event.task, absent.task);
+  write(&object, "rate", event.rate, absent.rate);
+  write(&object, "limit", event.limit, absent.limit);
   if (event.op == "stats") {
     object["ready"] = event.ready;
     object["scheduled"] = event.scheduled;

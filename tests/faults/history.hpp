@@ -8,15 +8,18 @@
 //   type   invoke: asked. ok: the answer was read. fail: the broker said no. info: a timeout, a reset, or the
 //          end of the client: it may have happened or not. An invoke without an answer is an info.
 //   op     enqueue, deliver (only "ok"), ack, nack, release, reject, snooze, extend, revoked ("ok": the worker
-//          was told), cancel, redrive, purge, pause, resume, get, stats, crash ("info": proc itself or the
-//          broker died; "proc" says which), start.
+//          was told), cancel, redrive, purge, pause, resume, retry, put_off, rm (of a queue), drain (of a
+//          worker), task_cancel, get, stats, crash ("info": proc itself or the broker died; "proc" says
+//          which), start.
 //   job, token (our lease_no), attempt, queue, prio, key, hash: what it is about. hash: of the body; every
 //          enqueue of a run has a body of its own.
 // What an op needs beyond these is listed at struct Event. Unknown members are ignored.
 //
 // Where the run can look into the broker (the simulator can), it adds what happened there, all "ok":
-//   made, ready, granted, returned, died, left   durable now; the line is written when the commit has returned.
-//                  state: made and returned: ready, scheduled; died: the reason; left: acked, expired, ...
+//   made, ready, granted, returned, put_off, died, redriven, left   durable now; the line is written when the commit
+//                  has returned. state: made and returned: ready, scheduled; died: the reason; left: acked, ...
+//   removed        a queue is gone
+//   task, task_over   a redrive or a purge of many jobs goes on after a restart from now on, and has ended
 //   said           a message has been handed to the network that rests on one of these; state: created,
 //                  delivered, settled
 // and of the run itself: fault ("info": provoked, err says what; it may make the broker end), clock (the wall clock
@@ -56,7 +59,7 @@ struct Event {
   std::string hash;
   std::string err;
 
-  std::int64_t delay_ms = 0;       // enqueue, nack, snooze (invoke): not before this long from now
+  std::int64_t delay_ms = 0;       // enqueue, nack, snooze, put_off (invoke): not before this long from now
   std::int64_t expires_ms = 0;     // enqueue (invoke): not started after this long from now
   std::string group;               // enqueue: all of a group or none
   bool duplicate = false;          // enqueue (ok): the job was there before
@@ -65,14 +68,20 @@ struct Event {
   std::uint32_t slots = 0;         // deliver: of this worker
   bool may_time_out = false;       // deliver: a max_run_time is set
   bool final_count = false;        // stats (ok): taken when nothing else was running
-  std::string state;               // cancel (ok): "gone" when it is done; the broker's own lines: see above
+  std::string state;               // cancel (ok): "gone" when it is done; the broker's own lines: see above;
+                                   // redrive, task_cancel (ok): of the task
   std::string kind;                // made: the job's type
   std::int64_t run_at = 0;         // enqueue (invoke): not before this date
   std::int64_t timeout_ms = 0;     // enqueue (invoke): how long the application waits
-  std::int64_t wall = 0;           // clock: Unix time from now on
-  std::int64_t within_ms = 0;      // healed: everything has to be over in this time
-  int code = 0;                    // exit: the exit code
-  int signal = 0;                  // exit: what killed it; 0: nothing
+  std::int64_t wall =
+      0;  // clock: Unix time from now on. The broker's lines: when their turn began, by its wall clock
+  std::int64_t within_ms = 0;  // healed: everything has to be over in this time
+  int code = 0;                // exit: the exit code
+  int signal = 0;              // exit: what killed it; 0: nothing
+  std::uint64_t session = 0;   // granted, drain: whose
+  std::uint64_t task = 0;      // redrive, purge (ok), task_cancel; task, task_over
+  std::uint64_t rate = 0;      // redrive (invoke): jobs per second at most; 0: no limit
+  std::uint64_t limit = 0;     // redrive (invoke): jobs at most; 0: no limit
   std::uint64_t ready = 0, scheduled = 0, leased = 0, dead = 0;  // stats (ok), of "queue"
 
   std::size_t line = 0;  // where it was read

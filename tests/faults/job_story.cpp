@@ -44,6 +44,12 @@ void sort_in(Stories* stories, const Operation& operation) {
   }
   if (op == "pause") stories->pauses[asked.queue].push_back(&operation);
   if (op == "resume") stories->resumes[asked.queue].push_back(&operation);
+  if (op == "drain") stories->drains.push_back(&operation);
+  if (op == "task_cancel") stories->task_cancels.push_back(&operation);
+  if (op == "rm") {  // What is made under its name after that is another queue, and open.
+    stories->removals[asked.queue].push_back(&operation);
+    stories->resumes[asked.queue].push_back(&operation);
+  }
   if (op == "purge") stories->purges[asked.queue].push_back(&operation);
   if (op == "redrive" && asked.job.empty()) stories->redrives[asked.queue].push_back(&operation);
   if (asked.job.empty()) return;
@@ -51,7 +57,9 @@ void sort_in(Stories* stories, const Operation& operation) {
   if (is_settle(op)) story.settles.push_back(&operation);
   if (op == "extend") story.extends.push_back(&operation);
   if (op == "cancel") story.cancels.push_back(&operation);
-  if (op == "redrive") story.redrives.push_back(&operation);
+  if (op == "redrive" || op == "retry") story.redrives.push_back(&operation);
+  if (op == "retry") story.retries.push_back(&operation);
+  if (op == "put_off") story.put_offs.push_back(&operation);
   if (op == "get") story.gets.push_back(&operation);
 }
 
@@ -63,6 +71,14 @@ bool JobStory::settled_by(const std::string& op, bool surely) const {
   });
 }
 
+bool JobStory::rescheduled_between(std::int64_t from, std::int64_t until) const {
+  const auto may = [&](const Operation* operation) {
+    return operation->possible() && operation->asked_at() <= until && operation->over_at() >= from;
+  };
+  return std::any_of(retries.begin(), retries.end(), may) ||
+         std::any_of(put_offs.begin(), put_offs.end(), may);
+}
+
 std::int64_t JobStory::may_end_at() const {
   std::int64_t end = kAtNoTime;
   for (const Operation* settle : settles)
@@ -70,7 +86,7 @@ std::int64_t JobStory::may_end_at() const {
   for (const Operation* cancel : cancels)
     if (cancel->possible()) end = std::min(end, cancel->asked_at());
   if (enqueue != nullptr && enqueue->invoke->expires_ms > 0) {
-    end = std::min(end, enqueue->asked_at() + enqueue->invoke->expires_ms);
+    end = std::min({end, enqueue->asked_at() + enqueue->invoke->expires_ms, misled_at});
     // An attempt that fails, and whose retry would come too late, ends the job at once.
     for (const Event* delivery : deliveries) end = std::min(end, delivery->t);
   }
@@ -87,11 +103,20 @@ namespace {
 std::vector<std::int64_t> find_misled_starts(const std::vector<Event>& history) {
   std::vector<std::int64_t> found;
   bool first = true, set_since_commit = false;
+  const Event* clock = nullptr;
+  // A turn that began before the clock was set, and whose commit came after that, has stored the time of before.
+  const auto began_since = [&clock](const Event& event) {
+    return clock == nullptr || event.wall == 0 ||
+           (event.wall >= clock->wall && event.wall <= clock->wall + event.t - clock->t);
+  };
   for (const Event& event : history) {
-    if (event.op == "clock") set_since_commit = !std::exchange(first, false);
+    if (event.op == "clock") {
+      set_since_commit = !std::exchange(first, false);
+      clock = &event;
+    }
     if (event.proc != "broker") continue;
     if (event.op == "start" && std::exchange(set_since_commit, false)) found.push_back(event.t);
-    if (!event.job.empty() && event.op != "said") set_since_commit = false;
+    if (!event.job.empty() && event.op != "said" && began_since(event)) set_since_commit = false;
   }
   return found;
 }
@@ -115,8 +140,14 @@ Stories sort_by_job(const std::vector<Event>& history, const std::map<std::strin
     if (event.op == "stats" && event.type == EventType::ok) stories.counts.push_back(&event);
   }
   for (const auto& [id, job] : dump) stories.jobs[id].stored = &job;
+  const auto mislead = [&stories](JobStory* story) {
+    if (story->enqueue == nullptr) return;
+    for (const std::int64_t start : stories.misled_starts)
+      if (start >= story->enqueue->asked_at()) story->misled_at = std::min(story->misled_at, start);
+  };
   for (auto& [id, story] : stories.jobs) {
     story.job = id;
+    mislead(&story);
     if (story.enqueue != nullptr) continue;
     // Made by a question that nobody saw answered: its body says which.
     const std::string& hash = story.stored != nullptr    ? story.stored->hash
@@ -126,6 +157,7 @@ Stories sort_by_job(const std::vector<Event>& history, const std::map<std::strin
     if (hash.empty() || found == stories.by_hash.end()) continue;
     for (const Operation* enqueue : found->second)
       if (enqueue->possible() && !enqueue->ok()) story.enqueue = enqueue;
+    mislead(&story);
   }
   return stories;
 }

@@ -25,6 +25,8 @@ struct Operation {
   [[nodiscard]] bool possible() const { return !failed(); }
   [[nodiscard]] std::int64_t asked_at() const { return invoke->t; }
   [[nodiscard]] std::int64_t answered_at() const { return answer != nullptr ? answer->t : kAtNoTime; }
+  // Whatever it did, it did by then: what was given up may be on its way still.
+  [[nodiscard]] std::int64_t over_at() const { return ok() || failed() ? answer->t : kAtNoTime; }
 };
 
 struct JobStory {
@@ -32,12 +34,18 @@ struct JobStory {
   const Operation* enqueue = nullptr;     // the one that made it
   std::vector<const Event*> deliveries;   // by time
   std::vector<const Operation*> settles;  // ack, nack, release, reject, snooze
-  std::vector<const Operation*> extends, cancels, redrives, gets;
+  std::vector<const Operation*> extends, cancels, gets;
+  std::vector<const Operation*> redrives;           // of this job alone; retries among them
+  std::vector<const Operation*> retries, put_offs;  // an operator's: now, and later
   std::vector<const Event*> revoked;
   std::map<std::uint32_t, std::int64_t> sent_at;  // by token, where the broker's lines are there
   const DumpedJob* stored = nullptr;
+  std::int64_t misled_at =
+      kAtNoTime;  // the first misled start (below) since its enqueue: it may expire at once then
 
   [[nodiscard]] bool settled_by(const std::string& op, bool surely) const;
+  // An operator may have set another time for it.
+  [[nodiscard]] bool rescheduled_between(std::int64_t from, std::int64_t until) const;
   // When it may have left at the earliest: the first question that can have ended it.
   [[nodiscard]] std::int64_t may_end_at() const;
 };
@@ -48,6 +56,8 @@ struct Stories {
   std::map<std::string, JobStory> jobs;                                                    // by id
   std::map<std::string, std::vector<const Operation*>> by_hash;                            // enqueues
   std::map<std::string, std::vector<const Operation*>> pauses, resumes, purges, redrives;  // by queue
+  std::map<std::string, std::vector<const Operation*>> removals;  // by queue; each is a resume, too
+  std::vector<const Operation*> drains, task_cancels;
   std::vector<const Event*> crashes;  // of clients and of the broker
   std::vector<const Event*> counts;   // stats, ok
   // Times at which somebody was cut off or stood still, by who: nobody hears of a lost lease then.

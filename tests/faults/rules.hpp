@@ -39,4 +39,13 @@ void check_clock(const Stories& stories, const std::vector<Event>& history, cons
                  Verdict* verdict);                                        // I21
 void check_same_run(const std::vector<Event>& history, Verdict* verdict);  // I22
 
+// rules_of_operators.cpp: what an operator was told has been done, and nothing that nobody asked for. Where the
+// broker's lines are there.
+void check_redriven(const Stories& stories, const std::vector<Event>& history, Verdict* verdict);  // I10
+void check_put_off(const Stories& stories, const std::vector<Event>& history, const CheckerOptions& options,
+                   Verdict* verdict);                                                             // I8
+void check_removed(const Stories& stories, const std::vector<Event>& history, Verdict* verdict);  // I1
+void check_drained(const Stories& stories, const std::vector<Event>& history, Verdict* verdict);  // I17
+void check_tasks(const Stories& stories, const std::vector<Event>& history, Verdict* verdict);    // I15, I18
+
 }  // namespace jobq::faults

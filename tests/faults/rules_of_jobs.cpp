@@ -11,14 +11,15 @@ namespace {
 bool may_have_expired(const JobStory& story, std::int64_t end) {
   const Event& asked = *story.enqueue->invoke;
   // Before its time as well: an attempt that fails, and whose retry would come too late, ends the job at once.
-  return asked.expires_ms > 0 && (end >= asked.t + asked.expires_ms || !story.deliveries.empty());
+  return asked.expires_ms > 0 &&
+         (end >= std::min(asked.t + asked.expires_ms, story.misled_at) || !story.deliveries.empty());
 }
 
 bool may_be_purged(const Stories& stories, const JobStory& story) {
   const auto purges = stories.purges.find(story.enqueue->invoke->queue);
   if (purges == stories.purges.end()) return false;
   return std::any_of(purges->second.begin(), purges->second.end(), [&](const Operation* purge) {
-    return purge->possible() && purge->answered_at() >= story.enqueue->asked_at();
+    return purge->possible() && purge->over_at() >= story.enqueue->asked_at();
   });
 }
 

@@ -184,7 +184,7 @@ namespace {
 // It was the last attempt, and somebody did not want to wait.
 bool may_be_redriven(const Stories& stories, const JobStory& story, std::int64_t from, std::int64_t until) {
   const auto may = [&](const Operation* redrive) {
-    return redrive->possible() && redrive->asked_at() <= until && redrive->answered_at() >= from;
+    return redrive->possible() && redrive->asked_at() <= until && redrive->over_at() >= from;
   };
   if (std::any_of(story.redrives.begin(), story.redrives.end(), may)) return true;
   if (story.enqueue == nullptr) return false;
@@ -203,7 +203,8 @@ void check_not_early(const Stories& stories, const CheckerOptions& options, Verd
     for (const Event* delivery : story.deliveries) {
       if (story.enqueue != nullptr && stories.misled_between(story.enqueue->asked_at(), delivery->t))
         continue;
-      if (story.enqueue != nullptr && story.enqueue->invoke->delay_ms > 0) {
+      if (story.enqueue != nullptr && story.enqueue->invoke->delay_ms > 0 &&
+          !story.rescheduled_between(story.enqueue->asked_at(), delivery->t)) {
         const std::int64_t due = story.enqueue->asked_at() + story.enqueue->invoke->delay_ms;
         if (delivery->t < due - options.early_slack_ms)
           verdict->violations.push_back(
@@ -213,7 +214,9 @@ void check_not_early(const Stories& stories, const CheckerOptions& options, Verd
         // The delivery that followed this one.
         if (!settle->ok() || settle->invoke->delay_ms == 0 || delivery->token != settle->invoke->token + 1)
           continue;
-        if (may_be_redriven(stories, story, settle->asked_at(), delivery->t)) continue;
+        if (may_be_redriven(stories, story, settle->asked_at(), delivery->t) ||
+            story.rescheduled_between(settle->asked_at(), delivery->t))
+          continue;
         const std::int64_t due = settle->asked_at() + settle->invoke->delay_ms;
         if (delivery->t < due - options.early_slack_ms)
           verdict->violations.push_back({"I8", id,
@@ -263,7 +266,7 @@ void check_order(const Stories& stories, Verdict* verdict) {
     for (const auto& [id, story] : stories.jobs)
       if (story.enqueue != nullptr && story.enqueue->ok() && story.enqueue->invoke->queue == queue &&
           story.enqueue->invoke->delay_ms == 0 && story.enqueue->invoke->expires_ms == 0 &&
-          story.cancels.empty() && parse_job_id(id))
+          story.cancels.empty() && story.put_offs.empty() && parse_job_id(id))
         waiting.push_back(&story);
     for (const Event* delivery : served.deliveries) {
       const auto granted_after = std::lower_bound(free_at.begin(), free_at.end(), delivery->t);

@@ -59,9 +59,10 @@ void check_order_of_grants(const std::vector<Event>& history, Verdict* verdict) 
         break;
       }
       lane.erase(place_of(job, event.job));
-    } else if (event.op == "left" || event.op == "died") {
+    } else if (event.op == "left" || event.op == "died" || event.op == "put_off") {
       lane.erase(place_of(job, event.job));
-    } else if ((event.op == "made" || event.op == "returned" || event.op == "ready") &&
+    } else if ((event.op == "made" || event.op == "returned" || event.op == "ready" ||
+                event.op == "redriven") &&
                event.state == "ready") {
       job.returned_at = event.op == "returned" ? event.t : kAtNoTime;
       lane.insert(place_of(job, event.job));
@@ -306,7 +307,8 @@ void check_clock(const Stories& stories, const std::vector<Event>& history, cons
     if (story.enqueue == nullptr) continue;
     const Event& asked = *story.enqueue->invoke;
     for (const Event* delivery : story.deliveries)
-      if (asked.run_at > 0 && wall.latest(asked.t, delivery->t) < asked.run_at - options.early_slack_ms)
+      if (asked.run_at > 0 && !story.rescheduled_between(asked.t, delivery->t) &&
+          wall.latest(asked.t, delivery->t) < asked.run_at - options.early_slack_ms)
         verdict->violations.push_back({"I21", id, "delivered before the wall clock had reached its date"});
     if (asked.delay_ms > 0) scheduled[id] = {0, asked.delay_ms};
   }

@@ -110,7 +110,7 @@ int BrokerLives::live() {
   ++lives_;
   open_store();
   WatchedStore store{{lmdb_ ? lmdb_.get() : &memory_, parts_.ledger, parts_.mix, parts_.faults, &prng_,
-                      [this](DurationMs span) { pass(span); }}};
+                      parts_.seed, [this](DurationMs span) { pass(span); }}};
   Result<Recovered> recovered = store.recover();
   JOBQ_CHECK(recovered.ok(), "{}", recovered.status().text());
   ServerClock clock{

@@ -55,9 +55,25 @@ bool BrokerTransport::send(PeerId to, std::string_view message) {
   const Result<protocol::ReplyMessage> decoded = protocol::decode_reply(message, {limits::kMessageBytesMax});
   JOBQ_CHECK(decoded.ok(), "the broker sends what is no message: {}", decoded.status().text());
   const bool sent = parts_.network->send_to(to, message);
-  parts_.chronicle->mix_in(message.size());
+  mix_in(message, *decoded);
   if (sent) say(to, *decoded);
   return sent;
+}
+
+// To the last byte, but for the number of the broker's process, which the answer to `stats` tells.
+void BrokerTransport::mix_in(std::string_view message, const protocol::ReplyMessage& decoded) {
+  const auto* reply = std::get_if<protocol::AdminReply>(&decoded.body);
+  if (reply == nullptr) return parts_.chronicle->mix_in(message);
+  constexpr std::string_view kPid = "\xA3pid";
+  const std::string_view document = reply->document;
+  const std::size_t pid = document.find(kPid);
+  parts_.chronicle->mix_in(decoded.request_id);
+  parts_.chronicle->mix_in(document.substr(0, pid));
+  if (pid == std::string_view::npos) return;
+  std::size_t after = pid + kPid.size();
+  const auto type = static_cast<std::uint8_t>(document.at(after++));
+  if (type >= 0xCC && type <= 0xCF) after += std::size_t{1} << (type - 0xCC);  // uint 8, 16, 32, 64
+  parts_.chronicle->mix_in(document.substr(after));
 }
 
 // The answers to outcomes name no job: the questions do.

@@ -46,6 +46,7 @@ class BrokerTransport final : public Transport {
   [[nodiscard]] std::uint64_t idle_turns_max() const { return idle_turns_max_; }
 
  private:
+  void mix_in(std::string_view message, const protocol::ReplyMessage& decoded);
   void note_outcomes(const Network::Incoming& incoming);
   void say(PeerId to, const protocol::ReplyMessage& message);
   void pass_until(TimeMs time);

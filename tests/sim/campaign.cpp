@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
@@ -19,6 +20,9 @@
 
 namespace jobq::sim {
 namespace {
+
+constexpr std::uint64_t kTwiceEvery =
+    100;  // one seed in a hundred is run twice, and has to give the same (I22)
 
 std::string violated(const faults::Verdict& verdict) {
   std::set<std::string> names;
@@ -29,13 +33,23 @@ std::string violated(const faults::Verdict& verdict) {
 // What the child has to say, on the pipe. What it prints before it aborts comes the same way.
 void run_in_child(const RunOptions& options, int to) {
   dup2(to, STDERR_FILENO);
-  const RunResult result = run_once(options);
+  RunResult result = run_once(options);
+  const bool twice = options.seed % kTwiceEvery == 0 && result.verdict.ok();
+  if (twice) {
+    const RunResult again = run_once(options);
+    if (again.fingerprint != result.fingerprint)
+      result.verdict.violations.push_back(
+          {"I22", "",
+           fmt::format("the run was {:016x}, and {:016x} when it was made again", result.fingerprint,
+                       again.fingerprint)});
+  }
   const nlohmann::json answer{{"ok", result.verdict.ok()},
                               {"invariants", violated(result.verdict)},
                               {"text", result.verdict.ok() ? "" : tell(result)},
                               {"fingerprint", result.fingerprint},
                               {"events", result.history.size()},
                               {"turns", result.turns},
+                              {"twice", twice},
                               {"took_ms", result.took_ms}};
   const std::string line = "\n{" + answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   for (std::size_t done = 0; done < line.size();) {
@@ -59,6 +73,7 @@ class Progress {
     events_ += run.events;
     turns_ += run.turns;
     virtual_ms_ += run.took_ms;
+    twice_ += run.twice ? 1U : 0U;
     if (campaign_.fingerprints) fmt::print("{} {:016x}\n", seed, run.fingerprint);
     if (!run.ok) {
       ++failed_;
@@ -73,9 +88,9 @@ class Progress {
     if (!campaign_.quiet && isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\n");
     fmt::print(
         "{} runs (seeds {} to {}) of {} operations: {} failed; {} events, {} turns, {} h of virtual time, {} "
-        "s\n",
+        "s; {} run twice\n",
         done_, campaign_.first, campaign_.first + begun_ - 1, campaign_.operations, failed_, events_, turns_,
-        virtual_ms_ / 3'600'000, seconds());
+        virtual_ms_ / 3'600'000, seconds(), twice_);
     return failed_ == 0 ? 0 : 1;
   }
 
@@ -86,7 +101,7 @@ class Progress {
   }
   const Campaign& campaign_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-  std::uint64_t begun_ = 0, done_ = 0, failed_ = 0, events_ = 0, turns_ = 0;
+  std::uint64_t begun_ = 0, done_ = 0, failed_ = 0, events_ = 0, turns_ = 0, twice_ = 0;
   std::int64_t virtual_ms_ = 0;
 };
 
@@ -121,7 +136,10 @@ Child::Child(const RunOptions& options) : seed_(options.seed) {
 }
 
 Child::Child(Child&& other) noexcept
-    : seed_(other.seed_), pid_(std::exchange(other.pid_, -1)), from_(std::exchange(other.from_, -1)) {}
+    : said_(std::move(other.said_)),
+      seed_(other.seed_),
+      pid_(std::exchange(other.pid_, -1)),
+      from_(std::exchange(other.from_, -1)) {}
 
 Child::~Child() {
   if (from_ >= 0) close(from_);
@@ -131,15 +149,21 @@ Child::~Child() {
   }
 }
 
-ChildRun Child::wait() {
-  std::string said;
+bool Child::read_some() {
   char buffer[65536];
-  for (;;) {
-    const ssize_t size = read(from_, buffer, sizeof buffer);
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) break;
-    said.append(buffer, static_cast<std::size_t>(size));
+  ssize_t size = 0;
+  do {
+    size = read(from_, buffer, sizeof buffer);
+  } while (size < 0 && errno == EINTR);
+  if (size <= 0) return false;
+  said_.append(buffer, static_cast<std::size_t>(size));
+  return true;
+}
+
+ChildRun Child::wait() {
+  while (read_some()) {
   }
+  const std::string& said = said_;
   int status = 0;
   waitpid(std::exchange(pid_, -1), &status, 0);
   ChildRun run;
@@ -158,22 +182,35 @@ ChildRun Child::wait() {
   document.at("events").get_to(run.events);
   document.at("turns").get_to(run.turns);
   document.at("took_ms").get_to(run.took_ms);
+  document.at("twice").get_to(run.twice);
   return run;
 }
 
+// A new run is begun as soon as one ends; they are told in the order of their seeds, so that the output is the same in every
+// campaign.
 int run_campaign(const Campaign& campaign) {
   Progress progress{campaign};
   std::vector<Child> children;
+  std::map<std::uint64_t, ChildRun> ended;  // by seed
+  std::uint64_t next = campaign.first;
   for (;;) {
     while (children.size() < campaign.processes && progress.go_on())
       children.emplace_back(options_of(campaign, progress.next_seed()));
     if (children.empty()) return progress.finish();
-    // In the order in which they were begun, so that the output is the same in every campaign.
-    const ChildRun run = children.front().wait();
-    progress.take(children.front().seed(), run);
+    std::vector<pollfd> descriptors;
+    for (const Child& child : children) descriptors.push_back({child.descriptor(), POLLIN, 0});
+    if (poll(descriptors.data(), descriptors.size(), -1) < 0 && errno != EINTR) return 3;
     std::vector<Child> rest;
-    for (std::size_t i = 1; i < children.size(); ++i) rest.push_back(std::move(children[i]));
+    for (std::size_t i = 0; i < children.size(); ++i) {
+      if (descriptors[i].revents == 0 || children[i].read_some()) {
+        rest.push_back(std::move(children[i]));
+      } else {
+        ended.emplace(children[i].seed(), children[i].wait());
+      }
+    }
     children.swap(rest);
+    for (auto run = ended.begin(); run != ended.end() && run->first == next; run = ended.erase(run), ++next)
+      progress.take(run->first, run->second);
   }
 }
 

@@ -28,6 +28,7 @@ struct ChildRun {
   std::string invariants;  // those that were violated, "I1 I5"; "died: ..." when the process did not survive
   std::string text;        // what to print
   std::uint64_t fingerprint = 0, events = 0, turns = 0;
+  bool twice = false;  // made a second time, with the same fingerprint
   std::int64_t took_ms = 0;
 };
 
@@ -38,11 +39,15 @@ class Child {
   ~Child();
   Child(Child&& other) noexcept;
   Child& operator=(Child&&) = delete;
+  // Readable: read_some() has something to do.
   [[nodiscard]] int descriptor() const { return from_; }
   [[nodiscard]] std::uint64_t seed() const { return seed_; }
+  // Takes what there is to read; false: that was all, wait() will not wait.
+  bool read_some();
   ChildRun wait();
 
  private:
+  std::string said_;
   std::uint64_t seed_;
   int pid_ = -1, from_ = -1;
 };

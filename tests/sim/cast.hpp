@@ -26,6 +26,8 @@ struct Script {
 inline constexpr std::int64_t kWallAtBegin = 1'700'000'000'000;
 
 std::string queue_name(std::uint64_t number);
+// The queues of a run, the one that operators remove among them; it is the last.
+std::uint64_t queues_of(const FaultMix& mix);
 
 class SimProducer final : public Process {
  public:
@@ -92,7 +94,10 @@ class SimOperator final : public Process {
   void insist(std::string verb, std::vector<AdminParam> params);
   // The last word of the run: what the broker counts in each queue.
   void count_at_the_end();
-  [[nodiscard]] bool finished() const override { return open_.empty() && insisted_.empty(); }
+  // Once healed, it waits for the tasks that are running, and cancels the slow ones.
+  [[nodiscard]] bool finished() const override {
+    return open_.empty() && insisted_.empty() && (!script_->healed || tasks_over_);
+  }
 
  protected:
   PeerCore& core() override { return core_; }
@@ -107,6 +112,29 @@ class SimOperator final : public Process {
     AdminCall call;
     bool insists = false, final_count = false;
   };
+  // What it may ask for, each with its share: fills in the question.
+  struct Verb {
+    std::uint64_t share;
+    void (SimOperator::*choose)(Asked*, faults::Event*);
+  };
+  [[nodiscard]] std::vector<Verb> verbs() const;
+  void choose_pause(Asked* asked, faults::Event* event);
+  void choose_resume(Asked* asked, faults::Event* event);
+  void choose_cancel(Asked* asked, faults::Event* event);
+  void choose_redrive(Asked* asked, faults::Event* event);
+  void choose_purge(Asked* asked, faults::Event* event);
+  void choose_settings(Asked* asked, faults::Event* event);
+  void choose_look(Asked* asked, faults::Event* event);
+  void choose_retry(Asked* asked, faults::Event* event);
+  void choose_put_off(Asked* asked, faults::Event* event);
+  void choose_removal(Asked* asked, faults::Event* event);
+  void choose_drain(Asked* asked, faults::Event* event);
+  void choose_task_cancel(Asked* asked, faults::Event* event);
+  void about_job(const char* op, const char* verb, JobId job, Asked* asked, faults::Event* event);
+  [[nodiscard]] JobId any_job();
+  [[nodiscard]] JobId job_in(std::initializer_list<JobState> states);
+  void learn(const Asked& asked, const std::string& document, faults::Event* event);
+  void see_tasks_end(const std::string& document);
   void ask_something(TimeMs now);
   void ask(Asked asked, faults::Event event, TimeMs now);
   void answer(const AdminCompletion& completion, TimeMs now);
@@ -119,6 +147,9 @@ class SimOperator final : public Process {
   std::uint64_t next_token_ = 1;
   std::map<std::uint64_t, Asked> open_;  // by token
   std::vector<Asked> insisted_;          // to be asked in the next turn
+  std::vector<std::uint64_t> sessions_;  // of workers that were there when it last looked
+  std::vector<std::uint64_t> tasks_;     // those that it has begun
+  bool tasks_over_ = false;
 };
 
 }  // namespace jobq::sim

@@ -1,6 +1,7 @@
 #include "tests/sim/chronicle.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "libjobq/base/hash.hpp"
 
@@ -26,12 +27,22 @@ void Chronicle::write(std::string_view proc, faults::Event event) {
   mix_in(event.token);
   mix_in(event.state);
   mix_in(event.err);
+  mix_in(event.session);
   events_.push_back(std::move(event));
 }
 
-void Chronicle::sort() {
-  std::stable_sort(events_.begin(), events_.end(),
-                   [](const faults::Event& a, const faults::Event& b) { return a.t < b.t; });
+// By pointer: an event is ten strings, and there are a hundred thousand of them.
+std::vector<faults::Event> Chronicle::take_events() {
+  std::vector<faults::Event*> order;
+  order.reserve(events_.size());
+  for (faults::Event& event : events_) order.push_back(&event);
+  std::stable_sort(order.begin(), order.end(),
+                   [](const faults::Event* a, const faults::Event* b) { return a->t < b->t; });
+  std::vector<faults::Event> sorted;
+  sorted.reserve(order.size());
+  for (faults::Event* event : order) sorted.push_back(std::move(*event));
+  events_.clear();
+  return sorted;
 }
 
 faults::Event happened(std::string op, faults::EventType type) {

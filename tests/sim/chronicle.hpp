@@ -24,10 +24,10 @@ class Chronicle {
   void mix_in(std::uint64_t number);
   void mix_in(std::string_view bytes);
 
-  [[nodiscard]] const std::vector<faults::Event>& events() const { return events_; }
   [[nodiscard]] std::uint64_t fingerprint() const { return fingerprint_; }
-  // For events whose t is not the time of their writing: in the order of time, as a reader would see them.
-  void sort();
+  // In the order of time, as a reader would see them: of some events, t is not the time of their writing. Leaves nothing
+  // behind.
+  std::vector<faults::Event> take_events();
 
  private:
   const Timeline* timeline_;

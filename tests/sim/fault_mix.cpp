@@ -47,6 +47,11 @@ const std::vector<Field>& fields() {
       {"redrives", "redrives", &FaultMix::redrives},
       {"purges", "purges", &FaultMix::purges},
       {"settings", "settings", &FaultMix::settings},
+      {"retries", "retries", &FaultMix::retries},
+      {"put_offs", "put_offs", &FaultMix::put_offs},
+      {"removals", "removals", &FaultMix::removals},
+      {"drains", "drains", &FaultMix::drains},
+      {"task_cancels", "task_cancels", &FaultMix::task_cancels},
       {"looks", "", &FaultMix::looks},
       {"delay_ms", "", &FaultMix::delay_ms},
       {"stall_ms", "stalls", &FaultMix::stall_ms},
@@ -106,6 +111,15 @@ void draw_operators(Prng* prng, FaultMix* mix) {
   mix->redrives = one_of<std::uint32_t>(prng, {0, 2, 5});
   mix->purges = one_of<std::uint32_t>(prng, {0, 0, 0, 1});
   mix->settings = one_of<std::uint32_t>(prng, {0, 0, 2});
+}
+
+// From a stream of their own: they came later.
+void draw_more_of_operators(Prng* prng, FaultMix* mix) {
+  mix->retries = one_of<std::uint32_t>(prng, {0, 0, 5, 30});
+  mix->put_offs = one_of<std::uint32_t>(prng, {0, 0, 5, 30});
+  mix->removals = one_of<std::uint32_t>(prng, {0, 0, 5});
+  mix->drains = one_of<std::uint32_t>(prng, {0, 0, 2, 10});
+  mix->task_cancels = one_of<std::uint32_t>(prng, {0, 0, 5});
 }
 
 void draw_faults(Prng* prng, FaultMix* mix) {
@@ -186,6 +200,8 @@ FaultMix draw_mix(std::uint64_t seed, std::uint64_t operations) {
   draw_jobs(&prng, &mix);
   draw_operators(&prng, &mix);
   draw_broker(&prng, &mix);
+  Prng more = stream(seed, 5);
+  draw_more_of_operators(&more, &mix);
   Prng faults = stream(seed, 1);
   if (!chance(&faults, 25)) draw_faults(&faults, &mix);
   return mix;

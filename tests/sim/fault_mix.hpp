@@ -36,6 +36,9 @@ struct FaultMix {
   std::uint32_t nacks = 0, rejects = 0, releases = 0, snoozes = 0;
   // What operators ask for, in shares of each other.
   std::uint32_t pauses = 0, cancels = 0, redrives = 0, purges = 0, settings = 0, looks = 10;
+  // Of single jobs: now, and later; of a queue of its own, to which a job in eight goes; of workers; of tasks, whose redrives
+  // are slow then.
+  std::uint32_t retries = 0, put_offs = 0, removals = 0, drains = 0, task_cancels = 0;
 
   // The network.
   std::int64_t delay_ms = 1;        // each way, at most

@@ -6,6 +6,13 @@
 #include <variant>
 
 namespace jobq::sim {
+namespace {
+
+bool waits(JobState state) {
+  return state == JobState::ready || state == JobState::scheduled || state == JobState::dead;
+}
+
+}  // namespace
 
 void Ledger::wrong(JobId job, std::string text) {
   violations_.push_back({"I12", job.is_set() ? to_text(job) : "", std::move(text)});
@@ -17,11 +24,13 @@ void Ledger::note_fault(const char* what) {
   chronicle_->write("run", std::move(event));
 }
 
-void Ledger::write(const char* op, JobId job, const char* state, LeaseNo lease_no) {
+void Ledger::write(const char* op, JobId job, const char* state, LeaseNo lease_no, SessionNo session) {
   faults::Event event = happened(op, faults::EventType::ok);
   event.job = to_text(job);
   event.state = state;
   event.token = lease_no;
+  event.session = session.value;
+  event.wall = mark_.now.wall.ms;
   chronicle_->write("broker", std::move(event));
 }
 
@@ -44,6 +53,8 @@ void Ledger::move(JobId id, JobState to) {
   live_ -= (lives(job.state) ? 1U : 0U);
   dead_ += (to == JobState::dead ? 1U : 0U);
   dead_ -= (job.state == JobState::dead ? 1U : 0U);
+  if (const auto from = waiting_.find(job.state); from != waiting_.end()) from->second.erase(id);
+  if (waits(to)) waiting_[to].insert(id);
   --counts_[job.queue][job.state];
   ++counts_[job.queue][to];
   job.state = to;
@@ -56,12 +67,14 @@ void Ledger::enter(const change::Enqueue& enqueue) {
     return wrong(meta.id, "an id was given out twice");
   ++counts_[meta.lane.queue][state];
   ++live_;
+  waiting_[state].insert(meta.id);
   faults::Event event = happened("made", faults::EventType::ok);
   event.job = to_text(meta.id);
   event.queue = queues_[meta.lane.queue];
   event.prio = meta.lane.priority;
   event.kind = types_[meta.lane.type];
   event.state = to_string(state);
+  event.wall = mark_.now.wall.ms;
   chronicle_->write("broker", std::move(event));
 }
 
@@ -70,7 +83,7 @@ void Ledger::enter(const change::Lease& lease) {
     violations_.push_back(
         {"I5", to_text(lease.job), fmt::format("granted while it was {}", to_string(job->second.state))});
   move(lease.job, JobState::leased);
-  write("granted", lease.job, "leased", lease.lease_no);
+  write("granted", lease.job, "leased", lease.lease_no, lease.session);
 }
 
 void Ledger::enter(const change::Finish& finish) {
@@ -95,8 +108,39 @@ void Ledger::enter(const change::Die& die) {
 }
 
 void Ledger::enter(const change::Redrive& redrive) {
+  if (const auto job = jobs_.find(redrive.meta.id); job != jobs_.end() && job->second.state != JobState::dead)
+    violations_.push_back({"I10", to_text(redrive.meta.id),
+                           fmt::format("redriven while it was {}", to_string(job->second.state))});
   move(redrive.meta.id, JobState::ready);
-  write("ready", redrive.meta.id, "ready");
+  write("redriven", redrive.meta.id, "ready");
+}
+
+void Ledger::enter(const change::Reschedule& change) {
+  move(change.meta.id, JobState::scheduled);
+  write("put_off", change.meta.id, "scheduled");
+}
+
+void Ledger::enter(const change::RemoveQueue& remove) {
+  faults::Event event = happened("removed", faults::EventType::ok);
+  event.queue = queues_[remove.queue];
+  chronicle_->write("broker", std::move(event));
+}
+
+void Ledger::write_task(const char* op, std::uint64_t task, QueueNo queue) {
+  faults::Event event = happened(op, faults::EventType::ok);
+  event.task = task;
+  event.queue = queues_[queue];
+  chronicle_->write("broker", std::move(event));
+}
+
+// Written anew with every page of jobs that it has moved.
+void Ledger::enter(const change::PutTask& task) {
+  if (tasks_.emplace(task.number, task.queue).second) write_task("task", task.number, task.queue);
+}
+
+void Ledger::enter(const change::RemoveTask& task) {
+  if (const auto known = tasks_.extract(task.task); !known.empty())
+    write_task("task_over", task.task, known.mapped());
 }
 
 void Ledger::enter(const change::PutQueue& put) { queues_[put.queue] = put.name; }
@@ -123,6 +167,13 @@ void Ledger::compare(const change::PutCounters& put) {
       said.duplicate_total < last.duplicate_total || said.released_total < last.released_total)
     wrong({}, fmt::format("queue {}: a total fell", queues_[put.queue]));
   last = said;
+}
+
+JobId Ledger::some_job(JobState state, std::uint64_t number) const {
+  const auto found = waiting_.find(state);
+  if (found == waiting_.end() || found->second.empty()) return {};
+  const auto job = found->second.lower_bound(JobId{number});
+  return job == found->second.end() ? *found->second.begin() : *job;
 }
 
 std::string Ledger::what_is_left() const {

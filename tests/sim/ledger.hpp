@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +34,8 @@ class Ledger {
   [[nodiscard]] std::uint64_t dead() const { return dead_; }
   [[nodiscard]] std::uint64_t batches() const { return batches_; }
   [[nodiscard]] const Mark& mark() const { return mark_; }
+  // A job in that state, if there is one: the next at or behind a number, or else the first.
+  [[nodiscard]] JobId some_job(JobState state, std::uint64_t number) const;
   // The queues with jobs in these states, for the text about a run that does not end.
   [[nodiscard]] std::string what_is_left() const;
   [[nodiscard]] const std::vector<faults::Violation>& violations() const { return violations_; }
@@ -51,6 +54,10 @@ class Ledger {
   void enter(const change::Due& due);
   void enter(const change::Die& die);
   void enter(const change::Redrive& redrive);
+  void enter(const change::Reschedule& change);
+  void enter(const change::RemoveQueue& remove);
+  void enter(const change::PutTask& task);
+  void enter(const change::RemoveTask& task);
   void enter(const change::PutQueue& put);
   void enter(const change::PutType& put);
   template <typename Other>
@@ -58,7 +65,8 @@ class Ledger {
 
   void compare(const change::PutCounters& put);
   void move(JobId job, JobState to);
-  void write(const char* op, JobId job, const char* state, LeaseNo lease_no = 0);
+  void write(const char* op, JobId job, const char* state, LeaseNo lease_no = 0, SessionNo session = {});
+  void write_task(const char* op, std::uint64_t task, QueueNo queue);
   void wrong(JobId job, std::string text);
 
   Chronicle* chronicle_;
@@ -66,6 +74,8 @@ class Ledger {
   std::map<QueueNo, std::string> queues_;
   std::map<TypeNo, std::string> types_{{0, ""}};
   std::map<QueueNo, std::map<JobState, std::uint64_t>> counts_;
+  std::map<JobState, std::set<JobId>> waiting_;  // ready, scheduled, dead
+  std::map<std::uint64_t, QueueNo> tasks_;       // that go on after a restart
   std::map<QueueNo, QueueCounters> last_counters_;
   std::uint64_t live_ = 0, dead_ = 0, batches_ = 0;
   Mark mark_;

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tests/sim/cast.hpp"
@@ -12,6 +13,7 @@ using faults::EventType;
 namespace {
 
 constexpr DurationMs kPatience{5'000};
+constexpr DurationMs kLooksAtTasksEvery{200};
 
 ProducerId operator_id() {
   ProducerId id{};
@@ -32,17 +34,26 @@ SimOperator::SimOperator(const Stage& stage, std::string name, Prng prng, Script
 
 TimeMs SimOperator::wants_turn_at() const {
   if (!insisted_.empty()) return stage_.timeline->now();
+  if (script_->healed && !tasks_over_ && open_.empty()) return std::max(next_at_, stage_.timeline->now());
   return script_->operations_left > 0 && !script_->healed ? next_at_ : kNever;
 }
 
 void SimOperator::before_turn(TimeMs now) {
   for (Asked& asked : std::exchange(insisted_, {})) {
     Event event = happened(asked.op, EventType::invoke);
-    for (const AdminParam& param : asked.call.params)
+    for (const AdminParam& param : asked.call.params) {
       if (param.name == "queue") event.queue = std::get<std::string>(param.value);
+      if (param.name == "task") event.task = static_cast<std::uint64_t>(std::get<std::int64_t>(param.value));
+    }
     ask(std::move(asked), std::move(event), now);
   }
   if (wants_turn_at() > stage_.timeline->now()) return;
+  if (script_->healed) {
+    next_at_ = stage_.timeline->now() + kLooksAtTasksEvery;
+    Asked asked;
+    asked.call.verb = "task.ls";
+    return ask(std::move(asked), happened("", EventType::invoke), now);
+  }
   next_at_ = stage_.timeline->now() + DurationMs{prng_.between(1, stage_.mix->think_ms * 20)};
   --script_->operations_left;
   ask_something(now);
@@ -50,7 +61,7 @@ void SimOperator::before_turn(TimeMs now) {
 
 void SimOperator::insist(std::string verb, std::vector<AdminParam> params) {
   Asked asked;
-  asked.op = verb == "queue.resume" ? "resume" : "set";
+  asked.op = verb == "queue.resume" ? "resume" : (verb == "task.cancel" ? "task_cancel" : "set");
   asked.call.verb = std::move(verb);
   asked.call.params = std::move(params);
   asked.insists = true;
@@ -76,61 +87,6 @@ void SimOperator::ask(Asked asked, Event event, TimeMs now) {
   open_.emplace(asked.call.token, std::move(asked));
 }
 
-void SimOperator::ask_something(TimeMs now) {
-  const FaultMix& mix = *stage_.mix;
-  const std::string queue = queue_name(prng_.below(mix.queues));
-  const JobId job{ledger_->made() == 0 ? 1 : 1 + prng_.below(ledger_->made())};
-  std::uint64_t choice =
-      prng_.below(mix.pauses * 2 + mix.cancels + mix.redrives + mix.purges + mix.settings + mix.looks);
-  const auto falls_to = [&choice](std::uint64_t share) {
-    const bool here = choice < share;
-    choice -= std::min(choice, share);
-    return here;
-  };
-  Asked asked;
-  Event event = happened("", EventType::invoke);
-  event.queue = queue;
-  asked.call.params = {{"queue", queue}};
-  if (falls_to(mix.pauses)) {
-    asked.op = "pause";
-    asked.call.verb = "queue.pause";
-  } else if (falls_to(mix.pauses)) {
-    asked.op = "resume";
-    asked.call.verb = "queue.resume";
-  } else if (falls_to(mix.cancels)) {
-    asked.op = "cancel";
-    asked.call.verb = "job.cancel";
-    asked.call.params = {{"id", to_text(job)}};
-    event.job = to_text(job);
-    event.queue = "";
-  } else if (falls_to(mix.redrives)) {
-    asked.op = "redrive";
-    asked.call.verb = "dead.redrive";
-    if (prng_.below(3) == 0) asked.call.params.push_back({"limit", prng_.between(1, 5)});
-    if (prng_.below(3) == 0) asked.call.params.push_back({"rate", prng_.between(50, 500)});
-  } else if (falls_to(mix.purges)) {
-    asked.op = "purge";
-    asked.call.verb = prng_.below(2) == 0 ? "queue.purge" : "dead.purge";
-  } else if (falls_to(mix.settings)) {
-    asked.op = "set";
-    asked.call.verb = "queue.set";
-    asked.call.params.push_back({"max_jobs", prng_.between(0, 30)});
-    asked.call.params.push_back({"lease_ms", prng_.between(1'000, 20'000)});
-    asked.call.params.push_back({"backoff_min_ms", prng_.between(1, 500)});
-  } else if (prng_.below(3) == 0) {
-    asked.call.verb = "stats";
-    asked.call.params.clear();
-  } else {
-    asked.op = "get";
-    asked.call.verb = "job.show";
-    asked.call.params = {{"id", to_text(job)}};
-    event.job = to_text(job);
-    event.queue = "";
-  }
-  event.op = asked.op;
-  ask(std::move(asked), std::move(event), now);
-}
-
 void SimOperator::after_turn(TimeMs now) {
   for (const AdminCompletion& completion : core_.admin().take_completions()) answer(completion, now);
 }
@@ -149,15 +105,43 @@ void SimOperator::answer(const AdminCompletion& completion, TimeMs /*now*/) {
   for (const AdminParam& param : asked.call.params)
     if (param.name == "queue") event.queue = std::get<std::string>(param.value);
   if (!done) event.err = to_string(code);
-  if (done && asked.op == "cancel") {
-    const auto document = nlohmann::json::from_msgpack(*completion.document);
-    event.state = document.at("job").at("state").get<std::string>();
-  }
-  if (done && asked.call.verb == "stats") write_counts(*completion.document, asked.final_count);
+  if (done) learn(asked, *completion.document, &event);
   if (!asked.op.empty()) write(std::move(event));
-  if (!asked.insists || done || code == Code::no_such_queue) return;
+  if (!asked.insists || done || code == Code::no_such_queue || asked.op == "task_cancel") return;
   insisted_.push_back(std::move(asked));
   woken();
+}
+
+void SimOperator::learn(const Asked& asked, const std::string& document, Event* event) {
+  const std::string& verb = asked.call.verb;
+  if (verb == "stats") write_counts(document, asked.final_count);
+  if (verb == "task.ls") see_tasks_end(document);
+  const auto parsed = [&] { return nlohmann::json::from_msgpack(document); };
+  if (asked.op == "cancel" || asked.op == "retry" || asked.op == "put_off")
+    parsed().at("job").at("state").get_to(event->state);
+  if (asked.op == "redrive" || asked.op == "purge" || asked.op == "task_cancel") {
+    const auto answer = parsed();
+    answer.at("task").at("task").get_to(event->task);
+    answer.at("task").at("state").get_to(event->state);
+    if (asked.op != "task_cancel") tasks_.push_back(event->task);
+  }
+  if (verb != "worker.ls") return;
+  sessions_.clear();
+  for (const auto& row : parsed().at("workers"))
+    if (row.at("connected").get<bool>() && !row.at("draining").get<bool>())
+      sessions_.push_back(row.at("session").get<std::uint64_t>());
+}
+
+// What is slow is cancelled; the rest ends by itself, and is waited for.
+void SimOperator::see_tasks_end(const std::string& document) {
+  const auto tasks = nlohmann::json::from_msgpack(document);
+  tasks_over_ = true;
+  for (const auto& task : tasks.at("tasks")) {
+    if (task.at("state").get<std::string>() != "running") continue;
+    tasks_over_ = false;
+    if (task.at("rate").get<std::uint64_t>() > 0)
+      insist("task.cancel", {{"task", task.at("task").get<std::int64_t>()}});
+  }
 }
 
 void SimOperator::write_counts(const std::string& document, bool final_count) {

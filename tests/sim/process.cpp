@@ -73,7 +73,7 @@ void Process::turn() {
   after_turn(now);
   Link& link = core().link();
   for (std::string& frame : link.take_frames()) {
-    stage_.chronicle->mix_in(frame.size());
+    stage_.chronicle->mix_in(frame);
     if (socket_ != 0) stage_.network->send(socket_, std::move(frame));
   }
   if (link.take_reconnect()) lost(now);

@@ -24,6 +24,8 @@ ProducerId random_id(Prng* prng) {
 
 std::string queue_name(std::uint64_t number) { return fmt::format("q{}", number); }
 
+std::uint64_t queues_of(const FaultMix& mix) { return mix.queues + (mix.removals > 0 ? 1U : 0U); }
+
 SimProducer::SimProducer(const Stage& stage, std::string name, Prng prng, Script* script)
     : Process(stage, name, prng), script_(script), core_(identity(name), random_id(&prng_)) {
   next_at_ = stage.timeline->now();
@@ -45,7 +47,8 @@ void SimProducer::before_turn(TimeMs now) {
 void SimProducer::enqueue(TimeMs now) {
   SubmittedGroup group;
   group.token = next_token_++;
-  group.queue = queue_name(prng_.below(stage_.mix->queues));
+  const bool removable = stage_.mix->removals > 0 && prng_.below(8) == 0;
+  group.queue = queue_name(removable ? stage_.mix->queues : prng_.below(stage_.mix->queues));
   group.timeout = DurationMs{stage_.mix->deadline_ms};
   group.deadline = now + group.timeout;
   const bool grouped = prng_.below(1'000) < stage_.mix->grouped;

@@ -6,6 +6,11 @@
 #include <utility>
 
 namespace jobq::sim {
+namespace {
+
+constexpr std::int64_t kReplaceEveryMs = 1'000;  // workers that were drained and have gone
+
+}  // namespace
 
 Theatre::Theatre(const Stage& stage, Script* script, const Ledger* ledger, std::uint64_t seed)
     : stage_(stage), script_(script), ledger_(ledger), seed_(seed) {}
@@ -61,6 +66,7 @@ void Theatre::plan_faults() {
   every(mix.die_every_ms, 20, &Theatre::kill_one);
   every(mix.freeze_every_ms, 21, &Theatre::freeze_one);
   every(mix.leave_every_ms, 22, &Theatre::one_leaves);
+  every(mix.drains > 0 ? kReplaceEveryMs : 0, 23, &Theatre::sweep_out);
 }
 
 void Theatre::say_died(const std::string& name) {
@@ -114,7 +120,7 @@ void Theatre::heal() {
     worker->leave();
   }
   for (std::size_t i = 0; i < stage_.mix->workers; ++i) workers_.push_back(new_worker(workers_.size()));
-  for (std::uint64_t queue = 0; queue < stage_.mix->queues; ++queue) {
+  for (std::uint64_t queue = 0; queue < queues_of(*stage_.mix); ++queue) {
     operators_.front()->insist("queue.resume", {{"queue", queue_name(queue)}});
     operators_.front()->insist("queue.set", {{"queue", queue_name(queue)}, {"max_jobs", std::int64_t{0}}});
   }

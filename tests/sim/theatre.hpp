@@ -35,6 +35,7 @@ class Theatre {
   void freeze_one(Prng* prng);
   void one_leaves(Prng* prng);
   void say_died(const std::string& name);
+  void sweep_out(Prng* /*prng*/) { sweep_out_who_has_left(); }
   void sweep_out_who_has_left();
 
   Stage stage_;

@@ -14,6 +14,15 @@ void WatchedStore::maybe_die() {
   throw BrokerKilled{};
 }
 
+Result<Recovered> WatchedStore::recover() {
+  Result<Recovered> recovered = parts_.below->recover();
+  if (!recovered.ok()) return recovered;
+  Prng prng = stream(parts_.seed, 6);
+  for (std::uint8_t& byte : recovered->incarnation) byte = static_cast<std::uint8_t>(prng.below(256));
+  recovered->secret = prng.next();
+  return recovered;
+}
+
 Result<BatchNo> WatchedStore::submit(std::span<const Change> changes, const Mark& mark) {
   if (!failed_.ok()) return failed_;
   maybe_die();

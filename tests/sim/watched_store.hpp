@@ -38,11 +38,13 @@ class WatchedStore final : public Store {
     const FaultMix* mix;
     StoreFaults* faults;
     Prng* prng;
+    std::uint64_t seed;
     std::function<void(DurationMs)> pass;  // lets time pass for everybody; throws BrokerKilled
   };
   explicit WatchedStore(Parts parts) : parts_(std::move(parts)) {}
 
-  Result<Recovered> recover() override { return parts_.below->recover(); }
+  // With an identity of the seed: a store on disk draws its own.
+  Result<Recovered> recover() override;
   Result<BatchNo> submit(std::span<const Change> changes, const Mark& mark) override;
   Result<BatchNo> completed(bool wait) override;
 

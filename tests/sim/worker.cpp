@@ -45,6 +45,8 @@ WorkerSetup setup_of(const Stage& stage, const std::string& name, Prng* prng) {
   for (std::uint64_t n = 0; n < mix.queues; ++n)
     if (*stage.healed || prng->below(3) != 0)
       setup.queues.emplace_back(queue_name(n), static_cast<std::uint32_t>(prng->between(1, 5)));
+  if (mix.removals > 0 && (*stage.healed || prng->below(4) == 0))
+    setup.queues.emplace_back(queue_name(mix.queues), 1);
   if (setup.queues.empty()) setup.queues.emplace_back(queue_name(prng->below(mix.queues)));
   if (mix.types > 0 && !*stage.healed && prng->below(2) == 0) {
     setup.types.emplace_back("");
@@ -103,6 +105,7 @@ void SimWorker::after_turn(TimeMs now) {
     if (const auto* what = std::get_if<worker_event::Settled>(&event)) settled(*what);
     if (const auto* what = std::get_if<worker_event::Extended>(&event)) extended(*what, now);
     if (const auto* what = std::get_if<worker_event::Stop>(&event)) stopped(*what, now);
+    if (std::holds_alternative<worker_event::LeaveRequested>(event)) leave();
   }
 }
 

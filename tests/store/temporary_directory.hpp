@@ -13,7 +13,9 @@ namespace jobq {
 
 class TemporaryDirectory {
  public:
-  TemporaryDirectory() : path_((std::filesystem::temp_directory_path() / "jobq-test-XXXXXX").string()) {
+  TemporaryDirectory() : TemporaryDirectory(std::filesystem::temp_directory_path()) {}
+  explicit TemporaryDirectory(const std::filesystem::path& parent)
+      : path_((parent / "jobq-test-XXXXXX").string()) {
     JOBQ_CHECK(mkdtemp(path_.data()) != nullptr, "cannot make {}", path_);
   }
   ~TemporaryDirectory() {
