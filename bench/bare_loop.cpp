@@ -84,7 +84,6 @@ int main(int argc, char** argv) {
   app.add_option("--body", arguments.body_bytes)->check(CLI::Range(8, 64 << 20));
   app.add_option("--rate", arguments.rate, "jobs per second of mode latency");
   app.add_option("--peers", arguments.peers, "clients of mode idle");
-  app.add_option("--ping-ms", arguments.ping_ms, "libzmq's own heartbeats in mode idle; 0: none");
   app.add_option("--seconds", arguments.seconds);
   app.add_option("--warm-up", arguments.warm_up);
   app.add_option("--io-threads", arguments.io_threads);

@@ -26,7 +26,6 @@ struct BareArguments {
   std::size_t credit = 1000;
   std::size_t body_bytes = 256;
   std::size_t peers = 1000;  // of mode idle
-  int ping_ms = 0;           // of mode idle: libzmq's own heartbeats; 0: none
   double rate = 1000;
   double seconds = 3, warm_up = 1;
   int io_threads = 1;

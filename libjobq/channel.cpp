@@ -13,16 +13,13 @@
 
 #include "jobq/error.hpp"
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/tcp_liveness.hpp"
 #include "libjobq/protocol/limits.hpp"
 
 namespace jobq {
 
 namespace {
 
-// A broker that is gone without a word is noticed within three seconds. Why not more often, and why there is no TTL:
-// broker/net/zmq_transport.cpp.
-constexpr int kHeartbeatEveryMs = 1000;
-constexpr int kHeartbeatTimeoutMs = 1500;
 constexpr int kReconnectMs = 100;
 constexpr int kReconnectMaxMs = 2000;
 constexpr int kHandshakeMs = 3000;
@@ -68,8 +65,11 @@ Status Channel::open() {
     socket.set(zmq::sockopt::sndhwm, 0);  // Bounded by the state machines, which know what is still wanted.
     socket.set(zmq::sockopt::rcvhwm, 0);
     socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(limits::kMessageBytesMax));
-    socket.set(zmq::sockopt::heartbeat_ivl, kHeartbeatEveryMs);
-    socket.set(zmq::sockopt::heartbeat_timeout, kHeartbeatTimeoutMs);
+    socket.set(zmq::sockopt::tcp_keepalive, 1);  // a broker that vanished without a word is noticed
+    socket.set(zmq::sockopt::tcp_keepalive_idle, tcp_liveness::kIdleSeconds);
+    socket.set(zmq::sockopt::tcp_keepalive_intvl, tcp_liveness::kBetweenSeconds);
+    socket.set(zmq::sockopt::tcp_keepalive_cnt, tcp_liveness::kQuestions);
+    socket.set(zmq::sockopt::tcp_maxrt, tcp_liveness::kUnacknowledgedMs);
     socket.set(zmq::sockopt::handshake_ivl, kHandshakeMs);
     socket.set(zmq::sockopt::reconnect_ivl, kReconnectMs);
     socket.set(zmq::sockopt::reconnect_ivl_max, kReconnectMaxMs);

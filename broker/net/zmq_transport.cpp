@@ -14,6 +14,7 @@
 
 #include "libjobq/base/check.hpp"
 #include "libjobq/base/planted.hpp"
+#include "libjobq/base/tcp_liveness.hpp"
 
 namespace jobq {
 namespace {
@@ -111,12 +112,12 @@ ZmqTransport::ZmqTransport(const ZmqOptions& options)
   // A producer may have 10,000 requests open, and a turn answers thousands of them in one go: the default of 1,000
   // messages would cut it off. How much memory unread answers may take is the guard's to judge.
   set_option(router, ZMQ_SNDHWM, kUnsentMessagesMax);
-  set_option(router, ZMQ_BACKLOG, 4096);  // thousands reconnect at once after a restart
-  // A peer that vanished without a word is noticed within three seconds instead of never. Not more often, and no TTL:
-  // libzmq looks through the timers of all connections whenever it cancels one, which with thousands of them costs more
-  // than their jobs.
-  set_option(router, ZMQ_HEARTBEAT_IVL, 1000);
-  set_option(router, ZMQ_HEARTBEAT_TIMEOUT, 1500);
+  set_option(router, ZMQ_BACKLOG, 4096);     // thousands reconnect at once after a restart
+  set_option(router, ZMQ_TCP_KEEPALIVE, 1);  // a peer that vanished without a word is noticed
+  set_option(router, ZMQ_TCP_KEEPALIVE_IDLE, tcp_liveness::kIdleSeconds);
+  set_option(router, ZMQ_TCP_KEEPALIVE_INTVL, tcp_liveness::kBetweenSeconds);
+  set_option(router, ZMQ_TCP_KEEPALIVE_CNT, tcp_liveness::kQuestions);
+  set_option(router, ZMQ_TCP_MAXRT, tcp_liveness::kUnacknowledgedMs);
   set_option(router, ZMQ_HANDSHAKE_IVL, options.handshake_ms);
   // Per frame. Somewhat above our own limit, so that a message a little too large is answered and not just cut off.
   const auto frame_max = static_cast<std::int64_t>(options.message_bytes_max + (std::size_t{1} << 20));

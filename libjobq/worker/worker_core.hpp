@@ -219,7 +219,9 @@ class WorkerCore final : public PeerCore {
   void lose_everything();
   void send(protocol::Request body, Sent sent, TimeMs now, std::uint64_t* id = nullptr);
   [[nodiscard]] std::size_t outcome_bytes_max() const;
-  [[nodiscard]] DurationMs heartbeat_every() const { return DurationMs{heartbeat_.ms / 2}; }
+  [[nodiscard]] DurationMs heartbeat_every() const {
+    return DurationMs{heartbeat_.ms - heartbeat_.ms / 10};  // the broker forgives two that are missing
+  }
 
   Link link_;
   WorkerSetup setup_;

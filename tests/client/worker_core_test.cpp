@@ -128,12 +128,12 @@ TEST_CASE_FIXTURE(Fixture, "leases are extended at a third, counted from the sen
   CHECK(extended[0].owned_until == asked + DurationMs{kLease});
 }
 
-TEST_CASE_FIXTURE(Fixture, "says something at least twice per heartbeat time") {
+TEST_CASE_FIXTURE(Fixture, "says something within each heartbeat time") {
   start(TimeMs{1000});
   tick(TimeMs{1000});
-  CHECK(tick(TimeMs{3499}).empty());
-  CHECK(core.next_deadline() == TimeMs{3500});
-  const auto sent = tick(TimeMs{3500});
+  CHECK(tick(TimeMs{5499}).empty());
+  CHECK(core.next_deadline() == TimeMs{5500});
+  const auto sent = tick(TimeMs{5500});
   REQUIRE(sent.size() == 1);
   CHECK(sent[0].as<protocol::Heartbeat>().extend.empty());
   CHECK_FALSE(sent[0].as<protocol::Heartbeat>().credit_jobs.has_value());
@@ -321,10 +321,10 @@ TEST_CASE_FIXTURE(Fixture, "a broker that stops is left and found again") {
 
 TEST_CASE_FIXTURE(Fixture, "a broker that is silent on a connection that is up gets a new one") {
   start(TimeMs{1000});
-  REQUIRE(tick(TimeMs{3500}).size() == 1);  // A heartbeat that is never answered.
-  core.tick(TimeMs{3499} + WorkerCore::kAnswerTimeout);
+  REQUIRE(tick(TimeMs{5500}).size() == 1);  // A heartbeat that is never answered.
+  core.tick(TimeMs{5499} + WorkerCore::kAnswerTimeout);
   CHECK_FALSE(core.link().take_reconnect());
-  core.tick(TimeMs{3500} + WorkerCore::kAnswerTimeout);
+  core.tick(TimeMs{5500} + WorkerCore::kAnswerTimeout);
   CHECK(core.link().take_reconnect());
 }
 

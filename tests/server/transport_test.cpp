@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,6 +14,9 @@
 #include <memory>
 #include <string>
 #include <thread>
+
+#include "libjobq/base/tcp_liveness.hpp"
+#include "libjobq/channel.hpp"
 
 using namespace jobq;
 using namespace std::chrono_literals;
@@ -83,6 +87,7 @@ class RawPeer {
   }
   // The other side sees the end; the number of our descriptor stays taken.
   void hang_up() { REQUIRE(::shutdown(socket_, SHUT_RDWR) == 0); }
+  [[nodiscard]] bool is(int descriptor) const { return descriptor == socket_; }
   // Whether a descriptor of this process is the broker's end of this connection.
   [[nodiscard]] bool is_served_by(int descriptor) const {
     sockaddr_in address{};
@@ -104,6 +109,30 @@ int descriptor_serving(const RawPeer& peer) {
     if (peer.is_served_by(descriptor)) return descriptor;
   }
   return -1;
+}
+
+int option_of(int descriptor, int level, int option) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  CHECK(::getsockopt(descriptor, level, option, &value, &size) == 0);
+  return value;
+}
+
+// The kernel asks after the peer, and gives it up when what was sent is not acknowledged.
+void check_watched(int descriptor) {
+  CHECK(option_of(descriptor, SOL_SOCKET, SO_KEEPALIVE) == 1);
+  CHECK(option_of(descriptor, IPPROTO_TCP, TCP_KEEPIDLE) == tcp_liveness::kIdleSeconds);
+  CHECK(option_of(descriptor, IPPROTO_TCP, TCP_KEEPINTVL) == tcp_liveness::kBetweenSeconds);
+  CHECK(option_of(descriptor, IPPROTO_TCP, TCP_KEEPCNT) == tcp_liveness::kQuestions);
+  CHECK(option_of(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT) == tcp_liveness::kUnacknowledgedMs);
+}
+
+// Whether it is a connection to that port of this machine.
+bool leads_to(int descriptor, std::uint16_t port) {
+  sockaddr_in address{};
+  socklen_t size = sizeof address;
+  return ::getpeername(descriptor, reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
+         address.sin_family == AF_INET && address.sin_port == htons(port);
 }
 
 struct Listening {
@@ -174,6 +203,28 @@ TEST_CASE("who comes under the name of another takes nothing from him") {
   listening.message("seen");
   REQUIRE(listening.transport->send(peer, "for worker-1"));
   CHECK(first.hears("for worker-1"));
+}
+
+TEST_CASE("both sides notice a peer that vanished without a word") {
+  Listening listening;
+  RawPeer peer;
+  peer.connect(listening.port);
+  peer.send("hello");
+  listening.message("hello");
+  check_watched(descriptor_serving(peer));
+
+  ChannelContext context;
+  Channel channel(&context, "tcp://127.0.0.1:" + std::to_string(listening.port));
+  REQUIRE(channel.open().ok());
+  REQUIRE(channel.send("good morning").ok());
+  listening.message("good morning");
+  int watched = 0;
+  for (int descriptor = 3; descriptor < 1024; ++descriptor) {
+    if (!leads_to(descriptor, listening.port) || peer.is(descriptor)) continue;
+    check_watched(descriptor);
+    ++watched;
+  }
+  CHECK(watched == 1);
 }
 
 TEST_CASE("a peer that does not read is cut off") {

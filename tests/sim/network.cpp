@@ -7,7 +7,7 @@ namespace jobq::sim {
 namespace {
 
 constexpr DurationMs kConnectEvery{100};
-// ZMTP heartbeats (libjobq/channel.cpp, broker/net/zmq_transport.cpp): when a dead peer is noticed.
+// When a peer that vanished is noticed (libjobq/base/tcp_liveness.hpp).
 constexpr std::int64_t kNoticedAfterMs = 1'500, kNoticedAtLatestMs = 4'000;
 
 }  // namespace

@@ -1,0 +1,18 @@
+#pragma once
+// When a connection whose peer vanished without a word (power, cable, a route that is gone) counts as lost: after
+// about three seconds, on both sides, idle or not. The kernel asks, by TCP keepalive (RFC 9293, 3.8.4) and the user
+// timeout (RFC 5482) of what was sent and not acknowledged.
+//
+// Not ZMTP's heartbeats, which do the same in the process: each wakes ZeroMQ's thread on both sides, and each answer
+// makes libzmq look through the timers of all connections. A thousand idle workers took 11 % of a core by them. A
+// process that is alive for the kernel and says nothing is the business of sessions and of requests' time limits.
+// ipc:// needs neither: its peers cannot vanish alone.
+
+namespace jobq::tcp_liveness {
+
+constexpr int kIdleSeconds = 1;           // without a word for so long: the first question
+constexpr int kBetweenSeconds = 1;        // between two questions
+constexpr int kQuestions = 2;             // unanswered ones that end the connection
+constexpr int kUnacknowledgedMs = 3'000;  // bytes on their way for so long end it too
+
+}  // namespace jobq::tcp_liveness
