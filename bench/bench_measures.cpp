@@ -61,7 +61,7 @@ Row measure_restart(const Case& what, Broker* broker, const Load& load) {
   row.rss_anon_mb = usage_of(broker->pid()).rss_anon_mb;
   Client client(broker->endpoint());
   Broker::commits(&client);
-  Histogram answers;
+  LatencyHistogram answers;
   for (int i = 0; i < 20; ++i) {
     const std::int64_t begun = now_ns();
     Broker::commits(&client);

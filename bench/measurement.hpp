@@ -10,7 +10,6 @@
 
 #include <sys/types.h>
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -19,27 +18,13 @@
 #include <utility>
 #include <vector>
 
+#include "libjobq/base/latency_histogram.hpp"
+
 namespace jobq::bench {
 
 // Nanoseconds of the monotonic clock, which all processes of a machine share.
 std::int64_t now_ns();
 void sleep_ms(std::int64_t milliseconds);
-
-// Log-linear: 32 steps per doubling, so that a percentile is exact to 3 %.
-class Histogram {
- public:
-  void add(std::int64_t ns);
-  void clear();
-  [[nodiscard]] std::uint64_t count() const;
-  // In microseconds; 0 when it is empty.
-  [[nodiscard]] double percentile_us(double fraction) const;
-
- private:
-  static constexpr std::size_t kSteps = 32;
-  static std::size_t place(std::uint64_t ns);
-  static double value_ns(std::size_t place);
-  std::array<std::atomic<std::uint64_t>, 48 * kSteps> counts_{};
-};
 
 // Lies in memory that is shared by all processes of a run.
 struct SharedState {
@@ -54,7 +39,7 @@ struct SharedState {
   std::atomic<std::uint64_t> failed{0};
   std::atomic<std::uint64_t> commits{0};  // the bare loop's; the product says its own in `stats`
   std::atomic<std::int64_t> first_delivery_ns{0};
-  Histogram confirm_latency, delivery_latency;
+  LatencyHistogram confirm_latency, delivery_latency;
 
   static SharedState* make();  // lives as long as the process
 };

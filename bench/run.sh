@@ -5,6 +5,7 @@
 #   bench/run.sh --json         one object a row instead of the table
 #   bench/run.sh --churn        a long run, last slices beside the first: two minutes, or --minutes 60; with the size of the
 #                               store of a backlog that was drained and comes again
+#   bench/run.sh --curves       rate over backlog and over jobs in flight, latency over load: bench/sweep.py; bench/plot.py draws them
 #   bench/run.sh --peers        beside Redis, PostgreSQL, RabbitMQ, ...: bench/peers.sh, which takes the rest of the options
 #   bench/run.sh --only TEXT    rows whose name contains TEXT
 # Builds what it needs in build-bench/ (a release build) unless BENCH_BUILD names a build directory.
@@ -19,4 +20,8 @@ if [ ! -f "$build/build.ninja" ]; then
   meson setup "$build" --buildtype=release -Dtests=false -Dexamples=false >&2
 fi
 ninja -C "$build" broker/jobq-broker cli/jobq bench/bare_loop bench/bench_broker bench/plain_writes >&2
+if [ "${1:-}" = --curves ]; then
+  shift
+  exec /usr/bin/python3 bench/sweep.py --build "$build" "$@"
+fi
 exec /usr/bin/python3 bench/compare.py --build "$build" "$@"
