@@ -31,6 +31,7 @@ void add_backup(CLI::App* app, Context* context);
 void add_restore(CLI::App* app, Context* context);
 void add_compact(CLI::App* app, Context* context);
 void add_top(CLI::App* app, Context* context);
+void add_bench(CLI::App* app, Context* context);
 
 // For options that count something: what is wrong with the text, empty when it is a whole number from 1 on.
 std::string check_count(const std::string& text);

@@ -61,6 +61,7 @@ void declare(CLI::App* app, Context* context) {
   add_task(app, context);
   add_events(app, context);
   add_ping(app, context);
+  add_bench(app, context);
   add_check(app, context);
   add_backup(app, context);
   add_restore(app, context);

@@ -363,6 +363,33 @@ class Lines(LiveCase):
             stream.close()
 
 
+class Bench(LiveCase):
+    def queues(self):
+        return [row["name"] for row in self.space.jobq_json("stats")["queues"]]
+
+    def test_it_measures_three_loads_and_leaves_nothing_behind(self):
+        seen = json.loads(self.expect(OK, "bench", "--duration", "100ms", "--window", "50", "--body", "1000", "--json").stdout)
+        self.assertEqual((seen["body_bytes"], seen["window"], seen["refused"]), (1000, 50, 0))
+        for load in ("full_cycle", "paced", "one_at_a_time"):
+            self.assertGreaterEqual(seen[load]["seconds"], 0.1)
+        self.assertGreater(seen["one_at_a_time"]["jobs"], 0)
+        self.assertGreater(seen["one_at_a_time"]["confirm_p50_us"], 0)
+        self.assertEqual(self.queues(), [])
+
+    def test_an_interrupt_ends_it_in_order(self):
+        child = subprocess.Popen([program("JOBQ_CLI"), "--endpoint", self.space.endpoint, "bench", "--duration", "1h"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_until(self.queues, "the queue of the load is there")
+        child.terminate()
+        _, said = child.communicate(timeout=60)
+        self.assertEqual(child.returncode, INTERRUPTED, said)
+        self.assertEqual(self.queues(), [])
+
+    def test_wrong_options(self):
+        self.expect(USAGE, "bench", "--duration", "2h", says="--duration 2h: from 100ms to 1h")
+        self.expect(USAGE, "bench", "--body", "7", says="--body")
+
+
 class Check(LiveCase):
     def test_a_sound_store_is_called_sound(self):
         for number in range(50):
