@@ -18,7 +18,8 @@ std::optional<std::uint32_t> parse_number_key(std::string_view key) {
 }
 
 std::optional<Lane> parse_lane_key(std::string_view key) {
-  if (key.size() != 9) return std::nullopt;
+  // Lanes are kept in arrays by their priority.
+  if (key.size() != 9 || static_cast<std::uint8_t>(key[8]) > limits::kPriorityMax) return std::nullopt;
   return Lane{.queue = get_big_endian<std::uint32_t>(key.data()),
               .type = get_big_endian<std::uint32_t>(key.data() + 4),
               .priority = static_cast<std::uint8_t>(key[8])};
@@ -26,8 +27,9 @@ std::optional<Lane> parse_lane_key(std::string_view key) {
 
 std::optional<LaneRange> parse_lane_index_key(std::string_view key) {
   if (key.size() != 17) return std::nullopt;
-  return LaneRange{.lane = *parse_lane_key(key.substr(0, 9)),
-                   .range = get_big_endian<std::uint64_t>(key.data() + 9)};
+  const auto lane = parse_lane_key(key.substr(0, 9));
+  if (!lane) return std::nullopt;
+  return LaneRange{.lane = *lane, .range = get_big_endian<std::uint64_t>(key.data() + 9)};
 }
 
 std::optional<TimerKey> parse_timer_key(std::string_view key) {

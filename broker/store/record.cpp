@@ -170,6 +170,7 @@ std::optional<JobRecord> decode_record(JobId job, std::string_view bytes) {
   record.body_bytes = in.get<std::uint32_t>();
   const auto place = in.get<std::uint8_t>();
   if (!in.ok || place > static_cast<std::uint8_t>(Place::parts)) return std::nullopt;
+  if (record.meta.lane.priority > limits::kPriorityMax) return std::nullopt;
 
   Reader field_reader{in.bytes(fields)};
   while (in.ok && !field_reader.rest.empty()) {

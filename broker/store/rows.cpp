@@ -214,6 +214,7 @@ HeldKey decode_held_key(std::string_view row) {
   HeldKey held;
   held.queue = reader.number32();
   held.key = reader.text();
+  if (held.key.size() > limits::kUniqueKeyBytesMax) throw_damaged("a held key is longer than keys are");
   return held;
 }
 

@@ -25,6 +25,13 @@ std::string hex(std::string_view bytes) {
   return text;
 }
 
+// Rows of `meta` that this version does not know are none of its business.
+bool is_meta(std::string_view key, std::string_view value) {
+  if (key == meta_key::kMark) return decode_mark(value).mark.next_job.is_set();
+  if (key == meta_key::kFormat) decode_format(value);
+  return true;
+}
+
 std::string range_text(const LostKeys& lost) {
   if (lost.from.empty() && lost.below.empty()) return "all its rows";
   return fmt::format("rows from {} up to {}", lost.from.empty() ? "the first" : hex(lost.from),
@@ -81,8 +88,10 @@ void Salvage::take(Table table, const StoredRow& row) {
     auto& lost = lost_[static_cast<std::size_t>(table)];
     std::size_t& open = open_lost_[static_cast<std::size_t>(table)];
     for (; open > 0; --open) lost[lost.size() - open].below = last;
-    if (!keep(table, row.key, *value, row.place))
-      damaged_rows.push_back({table, std::string(row.key), "it cannot be understood"});
+    if (keep(table, row.key, *value, row.place)) return;
+    damaged_rows.push_back({table, std::string(row.key), "it cannot be understood"});
+    lost.push_back({last, {}, row.place.page, "a row that cannot be understood"});
+    ++open;
     return;
   }
   // Through a wrong number of a page a tree may lead to another table's rows.
@@ -99,30 +108,35 @@ void Salvage::take(Table table, const StoredRow& row) {
 
 // False: not a row that this table has. The first of two rows with the same key counts.
 bool Salvage::keep(Table table, std::string_view key, std::string_view value, const RowPlace& place) {
-  const auto small = [&](auto* rows) {
-    rows->emplace(key, value);
-    return true;
+  const auto small = [&](auto* rows, bool is_one) {
+    if (is_one) rows->emplace(key, value);
+    return is_one;
   };
   try {
     switch (table) {
       case Table::meta:
-        return small(&meta);
+        return small(&meta, is_meta(key, value));
       case Table::queues:
-        return small(&queues);
+        return small(&queues, parse_number_key(key).has_value());
       case Table::counters:
-        return small(&counters);
+        decode_counters(value);
+        return small(&counters, parse_number_key(key).has_value());
       case Table::types:
-        return small(&types);
+        return small(&types, parse_number_key(key).has_value());
       case Table::dead:
-        return small(&dead);
+        decode_dead(value);
+        return small(&dead, parse_dead_key(key).has_value());
       case Table::unique:
-        return small(&unique);
+        decode_unique(value);
+        return small(&unique, key.size() > 4 && key.size() <= 4 + limits::kUniqueKeyBytesMax);
       case Table::producers:
-        return small(&producers);
+        decode_producer(value);
+        return small(&producers, key.size() == sizeof(ProducerId));
       case Table::answers:
-        return small(&answers);
+        return small(&answers, parse_answer_key(key).has_value() && !decode_answers(value).empty());
       case Table::finished:
-        return small(&finished);
+        decode_finished(value);
+        return small(&finished, key.size() == 12);
       case Table::finished_by_job:
       case Table::lanes:
       case Table::lane_index:

@@ -172,7 +172,10 @@ void StoreChecker::check_unique() {
     const QueueNo queue = *parse_number_key(key.substr(0, 4));
     if (row.held_until.is_set()) {
       const TimerKey timer{Clock::engine, row.held_until, row.holder, TimerKind::unique_hold};
-      if (!txn_.look(Table::timers, timer_key(timer)).present) {
+      const auto at = txn_.get(Table::timers, timer_key(timer));
+      // One timer gives back one key.
+      const HeldKey held = at ? decode_held_key(*at) : HeldKey{};
+      if (held.queue != queue || held.key != key.substr(4)) {
         throw_damaged(
             fmt::format("job {}: its key is held for ever: the timer is missing", to_text(row.holder)));
       }
@@ -298,7 +301,13 @@ void StoreChecker::check_counters() {
       problem(Table::counters, queue_key(queue), fmt::format("queue {}: its counters are damaged", row.name));
       continue;
     }
-    if (found.present) counters = decode_counters(found.value);
+    try {
+      if (found.present) counters = decode_counters(found.value);
+    } catch (const StoreError& error) {
+      problem(Table::counters, queue_key(queue),
+              fmt::format("queue {}: {}", row.name, error.status().text()));
+      continue;
+    }
     const QueueCounters& counted = counted_[queue];
     for (const Named& one : kRecounted) {
       if (counters.*one.field == counted.*one.field) continue;

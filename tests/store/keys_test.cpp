@@ -58,6 +58,12 @@ TEST_CASE("a key gives back what it was made of") {
         std::string_view(timer_key({Clock::wall, TimeMs{0}, JobId{1}, TimerKind::due})));
 }
 
+TEST_CASE("a lane of a priority that there is not is refused") {
+  const Lane wrong{.queue = 7, .type = 8, .priority = limits::kPriorityMax + 1};
+  CHECK_FALSE(parse_lane_key(lane_key(wrong)).has_value());
+  CHECK_FALSE(parse_lane_index_key(lane_index_key(wrong, 77)).has_value());
+}
+
 TEST_CASE("a timer of no clock, or of no kind, is refused") {
   const std::string whole{
       std::string_view(timer_key({Clock::wall, TimeMs{4}, JobId{3}, TimerKind::unique_hold}))};
