@@ -109,7 +109,7 @@ std::uint32_t connections_allowed(std::uint64_t wanted) {
 // Large messages go back to the system at once. By its own rules malloc would keep them in heaps that one small block holds:
 // 190 MB after six peers that had sent 64 MB each and were cut off.
 void give_large_messages_back() {
-  mallopt(M_MMAP_THRESHOLD, 512 << 10);
+  mallopt(M_MMAP_THRESHOLD, 2 << 20);
   mallopt(M_TRIM_THRESHOLD, 8 << 20);  // setting the one stops glibc from raising the other
 }
 

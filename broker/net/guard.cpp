@@ -26,6 +26,10 @@ constexpr std::uint64_t kGrowthBytes = std::uint64_t{16} << 20;
 // The loop may be about to wake for whole messages, and wait for a processor.
 constexpr milliseconds kWakesWithin{20};
 constexpr std::uint64_t kEmergencyFactor = 4;
+// Who says nothing whole for so long, or stops in the middle of a large frame, keeps a connection and what it has begun
+// from the others. docs/protocol.md says so.
+constexpr std::chrono::seconds kSpeaksWithin{10};
+constexpr std::uint64_t kLargeHalf = 64 << 10;
 constexpr std::uint64_t kGreetingBytes = 4096;
 constexpr std::uint64_t kHeartbeatBytesPerSecond = 256;
 constexpr std::uint64_t kAsGoodAsRead = std::uint64_t{1}
@@ -155,8 +159,15 @@ void Guard::look_at(Account* account) {
   const std::uint64_t ahead = info->tcpi_bytes_received > expected ? info->tcpi_bytes_received - expected : 0;
   const std::uint64_t unread = sent > info->tcpi_bytes_acked ? sent - info->tcpi_bytes_acked : 0;
 
+  if (info->tcpi_bytes_received != account->arrived) {
+    account->arrived = info->tcpi_bytes_received;
+    account->arrived_at = now;
+  }
+  const bool silent = taken == 0 && age >= kSpeaksWithin;
+  const bool stopped_half_way = ahead > kLargeHalf && now - account->arrived_at >= kSpeaksWithin;
+
   bool cut = unread > limits_.unsent_bytes || ahead > kEmergencyFactor * limits_.unread_bytes;
-  if (ahead <= limits_.unread_bytes) {
+  if (ahead <= limits_.unread_bytes && !silent && !stopped_half_way) {
     account->suspected_at = 0;
   } else if (account->suspected_at == 0) {
     account->suspected_at = emptied_.load(std::memory_order_relaxed);

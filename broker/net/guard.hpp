@@ -4,7 +4,8 @@
 // down here, never closed.
 //
 // A peer is cut when it is `unread_bytes` ahead although the loop has since emptied the socket (so that what is there
-// is no whole message), or four times as far ahead in any case; or when `unsent_bytes` of answers lie unread.
+// is no whole message), or four times as far ahead in any case; when `unsent_bytes` of answers lie unread; and when it has
+// not said anything whole within ten seconds of its connection, or has stopped for as long in the middle of a large frame.
 //
 // Only TCP has these counters. Peers on ipc:// are local users who may open the socket's file; they are not watched.
 //
@@ -39,6 +40,8 @@ class Guard {
     std::chrono::steady_clock::time_point since{};
     std::uint64_t acked = 0;         // the loop's: what the kernel said last
     bool cannot_be_watched = false;  // the loop's: not TCP
+    std::uint64_t arrived = 0;       // the thread's: bytes that had come at its last look,
+    std::chrono::steady_clock::time_point arrived_at{};  // and when that was more than before
     std::uint64_t suspected_at = 0;  // the thread's: emptied_ when it was first seen ahead; 0: it is not
     std::chrono::steady_clock::time_point suspected_since{};
     bool is_cut = false;  // the thread's
