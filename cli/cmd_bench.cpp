@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <random>
+#include <thread>
 
 #include "cli/bench_load.hpp"
 #include "cli/broker_link.hpp"
@@ -68,8 +70,10 @@ BenchReport measure(BenchLoad* load, const BenchOptions& options) {
 Status remove_queue(BrokerLink* link, const std::string& queue) {
   for (const char* verb : {"queue.purge", "dead.purge"}) {
     Result<Json> task = link->ask(verb, {{"queue", queue}});
-    while (task.ok() && raw_text_at(object_at(*task, "task"), "state") == "running")
+    while (task.ok() && raw_text_at(object_at(*task, "task"), "state") == "running") {
+      std::this_thread::sleep_for(std::chrono::milliseconds{20});  // after Ctrl-C too
       task = link->ask("task", {{"task", int_at(object_at(*task, "task"), "task")}});
+    }
     if (!task.ok()) return task.status();
   }
   return link->ask("queue.rm", {{"queue", queue}}).status();

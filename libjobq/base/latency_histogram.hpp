@@ -1,9 +1,9 @@
-#pragma once
 // Counts durations in steps of at most 3 %, for percentiles without keeping each one: 32 linear steps to every doubling, as
 // in HdrHistogram (Gil Tene). From a nanosecond to 39 hours; what is longer counts as that.
 //
 // Thread-safety: all members from any thread; also in memory that processes share. What is read while others add is
 // a little behind.
+#pragma once
 
 #include <array>
 #include <atomic>

@@ -1,4 +1,3 @@
-#pragma once
 // When a connection whose peer vanished without a word (power, cable, a route that is gone) counts as lost: after
 // about three seconds, on both sides, idle or not. The kernel asks, by TCP keepalive (RFC 9293, 3.8.4) and the user
 // timeout (RFC 5482) of what was sent and not acknowledged.
@@ -7,6 +6,9 @@
 // makes libzmq look through the timers of all connections. A thousand idle workers took 11 % of a core by them. A
 // process that is alive for the kernel and says nothing is the business of sessions and of requests' time limits.
 // ipc:// needs neither: its peers cannot vanish alone.
+//
+// Thread-safety: constants.
+#pragma once
 
 namespace jobq::tcp_liveness {
 

@@ -127,7 +127,8 @@ void SimOperator::learn(const Asked& asked, const std::string& document, Event* 
   }
   if (verb != "worker.ls") return;
   sessions_.clear();
-  for (const auto& row : parsed().at("workers"))
+  const auto answer = parsed();
+  for (const auto& row : answer.at("workers"))
     if (row.at("connected").get<bool>() && !row.at("draining").get<bool>())
       sessions_.push_back(row.at("session").get<std::uint64_t>());
 }
