@@ -158,6 +158,9 @@ Result<Recovered> LmdbStore::recover() {
       const Txn txn(env_.get(), Txn::Kind::read);
       identity_ = decode_identity(require(txn.get(Table::meta, meta_key::kIdentity), Table::meta));
       mark_ = decode_mark(require(txn.get(Table::meta, meta_key::kMark), Table::meta));
+      // The first mark of all says 1. With 0 every number would be given out a second time.
+      if (!mark_.mark.next_job.is_set())
+        throw_damaged("the mark in table meta says that the next job is 0; run 'jobq check'");
       found.mark = mark_.mark;
       found.queues = recover_queues(txn);
       found.types = recover_types(txn);

@@ -64,6 +64,7 @@ class StoreChecker {
   void check_finished();
   void check_producers();
   void check_counters();
+  void check_tasks();  // task_rows.cpp
   void check_found_jobs();
 
   Txn txn_;

@@ -43,6 +43,7 @@ CheckCounts StoreChecker::run() {
   check_finished();
   check_producers();
   check_counters();
+  check_tasks();
   counts_.as_of = mark_.mark.now.wall;
   return counts_;
 }

@@ -54,6 +54,7 @@ void StoreChecker::each(Table table, Each row) {
 }
 
 void StoreChecker::read_names() {
+  if (!mark_.mark.next_job.is_set()) problem(Table::meta, meta_key::kMark, "the mark's next job is 0");
   types_.emplace(0, "");
   each(Table::types, [&](std::string_view key, std::string_view value) {
     const auto type = parse_number_key(key);

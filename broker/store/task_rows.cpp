@@ -4,6 +4,7 @@
 
 #include "broker/store/bytes_io.hpp"
 #include "broker/store/lmdb_store.hpp"
+#include "broker/store/store_checker.hpp"
 
 namespace jobq::lmdb {
 namespace {
@@ -12,6 +13,12 @@ constexpr std::string_view kTaskPrefix = "task";
 constexpr std::string_view kNextTask = "next_task";
 
 Key<12> task_key(std::uint64_t task) { return Key<12>{}.add_bytes(kTaskPrefix).add(task); }
+
+// Rows that only begin like a task's are somebody else's.
+std::optional<std::uint64_t> parse_task_key(std::string_view key) {
+  if (key.size() != kTaskPrefix.size() + sizeof(std::uint64_t)) return std::nullopt;
+  return get_big_endian<std::uint64_t>(key.data() + kTaskPrefix.size());
+}
 
 void encode_task(const change::PutTask& put, std::string* out) {
   ByteWriter(out)
@@ -79,12 +86,30 @@ void LmdbStore::apply(Batch* batch, const change::RemoveTask& remove) {
 void LmdbStore::recover_tasks(const Txn& txn, Recovered* found) {
   if (const auto next = txn.get(Table::meta, kNextTask)) found->next_task = ByteReader(*next).number();
   Cursor cursor = txn.cursor(Table::meta);
-  for (bool more = cursor.seek(kTaskPrefix); more && cursor.row().key.starts_with(kTaskPrefix);
+  for (bool more = cursor.seek(kTaskPrefix); more && cursor.key().starts_with(kTaskPrefix);
        more = cursor.next()) {
-    const std::string_view key = cursor.row().key;
-    if (key.size() != kTaskPrefix.size() + sizeof(std::uint64_t)) continue;
-    const auto task = get_big_endian<std::uint64_t>(key.data() + kTaskPrefix.size());
-    found->tasks.push_back(decode_task(task, cursor.sound_value()));
+    if (const auto task = parse_task_key(cursor.key()))
+      found->tasks.push_back(decode_task(*task, cursor.sound_value()));
+  }
+}
+
+// What recover_tasks() would refuse.
+void StoreChecker::check_tasks() {
+  const auto sound = [&](std::string_view key, const auto& read) {
+    try {
+      read();
+    } catch (const StoreError& error) {
+      problem(Table::meta, key, error.status().text());
+    }
+  };
+  sound(kNextTask, [&] {
+    if (const auto next = txn_.get(Table::meta, kNextTask)) ByteReader(*next).number();
+  });
+  Cursor cursor = txn_.cursor(Table::meta);
+  for (bool more = cursor.seek(kTaskPrefix); more && cursor.key().starts_with(kTaskPrefix);
+       more = cursor.next()) {
+    if (const auto task = parse_task_key(cursor.key()))
+      sound(cursor.key(), [&] { decode_task(*task, cursor.sound_value()); });
   }
 }
 

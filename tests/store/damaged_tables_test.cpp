@@ -82,8 +82,8 @@ TEST_CASE("names, counts and marks") {
           {"mark too short", [](Txn* t) { cut(t, Table::meta, meta_key::kMark); }, kShort.c_str(),
            kShort.c_str(), "where the store stood"},
           {"mark before the first job",
-           [](Txn* t) { set_mark(t, [](MarkRow* m) { m->mark.next_job = {}; }); }, "never given out", "",
-           "where the store stood"},
+           [](Txn* t) { set_mark(t, [](MarkRow* m) { m->mark.next_job = {}; }); }, "the mark's next job is 0",
+           "the next job is 0", "where the store stood"},
           {"mark before the last job",
            [](Txn* t) { set_mark(t, [](MarkRow* m) { m->mark.next_job = JobId{200}; }); }, "never given out"},
           {"identity missing", [](Txn* t) { t->erase(Table::meta, meta_key::kIdentity); }, kShort.c_str(),
@@ -97,9 +97,13 @@ TEST_CASE("names, counts and marks") {
              change_row(t, Table::meta, std::string("task\0\0\0\0\0\0\0\1", 12),
                         [](std::string* r) { (*r)[0] = 99; });
            },
-           "", "task 1 is of kind 99"},
-          {"task too short", [](Txn* t) { cut(t, Table::meta, std::string("task\0\0\0\0\0\0\0\1", 12)); }, "",
-           kShort.c_str()},
+           "task 1 is of kind 99", "task 1 is of kind 99"},
+          {"task too short", [](Txn* t) { cut(t, Table::meta, std::string("task\0\0\0\0\0\0\0\1", 12)); },
+           kShort.c_str(), kShort.c_str()},
+          {"task damaged", [](Txn* t) { spoil(t, Table::meta, std::string("task\0\0\0\0\0\0\0\1", 12)); },
+           "checksum does not fit", "checksum does not fit"},
+          {"number of the next task damaged", [](Txn* t) { spoil(t, Table::meta, "next_task"); },
+           "checksum does not fit", "checksum does not fit"},
           {"row like a task", [](Txn* t) { t->put(Table::meta, "tasks", "x"); }, ""},
       });
 }
