@@ -143,6 +143,10 @@ Status check_store(const CheckOptions& options, const CheckSink& sink, CheckCoun
     counts->as_of = TimeMs{reader.signed_number()};
     return {};
   }
+  if (Status outside = ended_from_outside(end, "reading " + options.path); !outside.ok()) {
+    why = StoreProblem::io;
+    return outside;
+  }
   why = StoreProblem::damaged;
   return {Code::corruption, fmt::format("reading {} ended by signal {} after the lines above: a page of the "
                                         "file is damaged; restore a backup, "

@@ -149,6 +149,8 @@ void write_compacted(const std::string& file, const std::string& to, const Offli
   if (end.stopped) fail_interrupted();
   if (!end.status.ok()) throw StoreError(end.status.code(), end.problem, end.status.text());
   if (!end.whole) {
+    if (const Status outside = ended_from_outside(end, "reading " + file); !outside.ok())
+      throw StoreError(outside.code(), StoreProblem::io, outside.text() + "; nothing was changed");
     throw StoreError(
         Code::corruption, StoreProblem::damaged,
         fmt::format("reading {} ended by signal {}: a page of it is damaged; nothing was changed", file,

@@ -152,4 +152,15 @@ ChildEnd run_in_child(const std::function<std::string(const LineSink& line)>& wo
   return end;
 }
 
+Status ended_from_outside(const ChildEnd& end, const std::string& doing) {
+  if (end.signal == SIGKILL) {
+    return {Code::io_error,
+            doing +
+                " was killed (signal 9), by somebody or for want of memory: give it more memory and run "
+                "it again"};
+  }
+  if (end.signal == 0) return {Code::io_error, doing + " ended before it was done: run it again"};
+  return {};
+}
+
 }  // namespace jobq

@@ -34,4 +34,8 @@ struct ChildEnd {
 ChildEnd run_in_child(const std::function<std::string(const LineSink& line)>& work, const LineSink& line,
                       const std::function<bool()>& go_on = {});
 
+// Of a child that was neither whole nor has a status: not ok when it was ended from outside, which says nothing of what
+// it read. `doing` begins the sentence.
+Status ended_from_outside(const ChildEnd& end, const std::string& doing);
+
 }  // namespace jobq

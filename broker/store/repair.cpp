@@ -47,6 +47,8 @@ void repair(const std::string& path, const std::string& directory, TimeMs wall_n
   if (end.stopped) fail_interrupted();
   if (!end.status.ok()) throw StoreError(end.status.code(), end.problem, end.status.text());
   if (!end.whole) {
+    if (const Status outside = ended_from_outside(end, "reading " + from); !outside.ok())
+      throw StoreError(outside.code(), StoreProblem::io, outside.text() + "; nothing was changed");
     throw StoreError(
         Code::internal, StoreProblem::damaged,
         fmt::format("reading {} ended by signal {}: report this as a fault of jobq, with the file if you can",
