@@ -104,6 +104,7 @@ JOBQ_SYSTEM_CALL(int, pipe2, "", (int* ends, int flags), ends, flags)
 JOBQ_SYSTEM_CALL(int, poll, "", (pollfd * fds, nfds_t count, int ms), fds, count, ms)
 JOBQ_SYSTEM_CALL(ssize_t, pwrite64, "", (int fd, const void* from, size_t bytes, off64_t at), fd, from, bytes,
                  at)
+JOBQ_SYSTEM_CALL(ssize_t, pread64, "", (int fd, void* to, size_t bytes, off64_t at), fd, to, bytes, at)
 JOBQ_SYSTEM_CALL(ssize_t, read, "", (int fd, void* to, size_t bytes), fd, to, bytes)
 JOBQ_SYSTEM_CALL(ssize_t, write, "", (int fd, const void* from, size_t bytes), fd, from, bytes)
 JOBQ_SYSTEM_CALL(int, rename, to, (const char* from, const char* to), from, to)
@@ -172,6 +173,10 @@ int __wrap_statx(int at, const char* path, int flags, unsigned int mask, struct 
   if (fault_of("statx", path)) return -1;
   const int done = __real_statx(at, path, flags, mask, found);
   if (pretended.no_birth_time) found->stx_mask &= ~static_cast<decltype(found->stx_mask)>(STATX_BTIME);
+  if (pretended.born_s != 0) {
+    found->stx_mask |= STATX_BTIME;
+    found->stx_btime.tv_sec = pretended.born_s;
+  }
   return done;
 }
 

@@ -46,6 +46,7 @@ struct Pretended {
   unsigned long file_system = 0;         // f_type of statfs
   bool disk_is_full = false;             // statvfs: nothing is free
   bool no_birth_time = false;            // statx
+  long long born_s = 0;                  // statx says this one
   int user = -1;                         // geteuid
   const char* const* readers = nullptr;  // lines of mdb_reader_list, up to a nullptr
   int dead_readers = 0;                  // of mdb_reader_check

@@ -239,6 +239,18 @@ TEST_CASE("where the file system tells no time of birth, the inode alone tells a
         std::vector<std::string>{"the store was copied or restored: it gets a new incarnation"});
 }
 
+TEST_CASE("a file of the same number that was born at another time is a copy") {
+  const TemporaryDirectory place;
+  for (const long long born : {1'000, 1'000, 2'000}) {
+    const Pretending then({.born_s = born});
+    const Opened opened = open_store(place.path());
+    CHECK(opened.status.ok());
+    CHECK((opened.log ==
+           std::vector<std::string>{"the store was copied or restored: it gets a new incarnation"}) ==
+          (born == 2'000));
+  }
+}
+
 TEST_CASE("every problem has a name of its own") {
   std::vector<std::string> names;
   for (int i = 0; i <= static_cast<int>(StoreProblem::interrupted); ++i)

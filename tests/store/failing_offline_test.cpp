@@ -12,71 +12,10 @@
 #include <optional>
 
 #include "broker/store/reading_child.hpp"
-#include "broker/store/repair.hpp"
-#include "tests/store/failing_calls.hpp"
-#include "tests/store/lmdb_under_test.hpp"
+#include "tests/store/failing_offline.hpp"
 
 namespace jobq {
 namespace {
-
-namespace fs = std::filesystem;
-
-struct Done {
-  Status status;
-  StoreProblem problem = StoreProblem::none;
-};
-
-void check_said(const Done& done, Code code, StoreProblem problem, std::initializer_list<std::string> parts) {
-  check_said(done.status, code, parts);
-  CHECK(std::string(to_string(done.problem)) == to_string(problem));
-}
-
-Done check(const std::string& path, std::function<bool()> go_on = {}) {
-  Done done;
-  CheckCounts counts;
-  done.status = check_store(
-      {.path = path, .go_on = std::move(go_on)}, [](std::string_view) {}, &counts, &done.problem);
-  return done;
-}
-
-// A store with some jobs, closed, and its backup.
-struct Offline {
-  TemporaryDirectory place;
-  std::string home = place.path() + "/home", backup = place.path() + "/backup.mdb",
-              fresh = place.path() + "/fresh";
-  Offline() {
-    LmdbOptions options = LmdbUnderTest::small_options();
-    options.path = home;
-    auto store = open_lmdb_store(options);
-    REQUIRE_MESSAGE(store.ok(), store.status().text());
-    REQUIRE((*store)->recover().ok());
-    LegalBatches batches;
-    const QueueNo queue = batches.add_queue("mail");
-    for (int i = 0; i < 20; ++i)
-      batches.enqueue({.queue = queue, .priority = 5}, {.body = std::string(5'000, 'b')});
-    const LegalBatch batch = batches.take();
-    REQUIRE((*store)->submit(batch.changes, batch.mark).ok());
-    REQUIRE((*store)->backup(backup).ok());
-  }
-  Done restore(const OfflineOptions& options = {}) const {
-    Done done;
-    OfflineReport report;
-    done.status = restore_store(backup, fresh, options, &report, &done.problem);
-    return done;
-  }
-  Done compact(const OfflineOptions& options = {}) const {
-    Done done;
-    OfflineReport report;
-    done.status = compact_store(home, options, &report, &done.problem);
-    return done;
-  }
-  Done repair(const OfflineOptions& options = {}) const {
-    Done done;
-    RepairReport report;
-    done.status = repair_store(home, fresh, TimeMs{1'800'000'000'000}, options, &report, &done.problem);
-    return done;
-  }
-};
 
 TEST_CASE("what cannot be checked is refused by name") {
   const Offline store;
@@ -150,6 +89,7 @@ TEST_CASE("a reading process that cannot be started, or is ended, is told from a
   CHECK(fail({.call = "write", .error = EINTR, .in = In::a_child}).status.ok());
   CHECK(fail({.call = "read", .error = EINTR, .in = In::this_process}).status.ok());
   CHECK(fail({.call = "waitpid", .error = EINTR}).status.ok());
+  CHECK(fail({.call = "waitpid", .error = ECHILD}).status.ok());
 }
 
 TEST_CASE("lines and a result that do not fit one piece arrive whole") {
@@ -244,6 +184,21 @@ TEST_CASE("a restore that the system refuses leaves nothing, and can be run agai
     const Failing giving({.call = "chown", .error = EIO});
     check_said(store.restore(), Code::io_error, StoreProblem::io, {"to the owner of " + store.fresh});
   }
+  {
+    const Pretending root({.user = 0});
+    const Failing looking({.call = "stat64", .error = EIO, .path_end = "/fresh", .for_ever = true});
+    CHECK(store.restore().status.ok());
+    CHECK(looking.met() == 2);
+    fs::remove_all(store.fresh);
+  }
+  {
+    OfflineOptions options;
+    options.progress = [](std::string_view doing, std::uint64_t, std::uint64_t) {
+      return doing != "copying";
+    };
+    check_said(store.restore(options), Code::closed, StoreProblem::interrupted, {"interrupted"});
+  }
+  std::ofstream(store.fresh + "/data.mdb.restoring-lock") << "left over";
   const Pretending user({.user = 1000});
   const Failing giving({.call = "chown", .error = EIO});
   const Done done = store.restore();

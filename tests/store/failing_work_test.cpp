@@ -162,6 +162,7 @@ TEST_CASE("the oldest reader of the store is told by its process") {
                                  "   4712 7f00ab 1\n",
                                  "   4713 7f00ac -\n",
                                  "   4714 7f00ad 0\n",
+                                 "   4715 7f00ae 999\n",
                                  nullptr};
   for (const int dead : {0, 2}) {
     const Pretending there({.readers = readers, .dead_readers = dead});
@@ -288,26 +289,32 @@ TEST_CASE("a backup that is stopped says so, and one that cannot be stopped is w
 }
 
 TEST_CASE("a backup during which the store grows too much is given up, if there is a limit") {
-  for (const std::uint64_t limit : {std::uint64_t{0}, std::uint64_t{1} << 20}) {
-    LmdbOptions options = LmdbUnderTest::small_options();
-    options.backup_growth_bytes_max = limit;
-    Online store(options);
-    LegalBatches batches;
-    const QueueNo queue = batches.add_queue("mail");
-    const Failing copying({.call = "mdb_env_copyfd2", .first = [&] {
-                             for (int i = 0; i < 3; ++i) {
-                               batches.enqueue({.queue = queue, .priority = 5},
-                                               {.body = std::string(1'500'000, 'b')});
-                               const LegalBatch batch = batches.take();
-                               CHECK(store.tested.store().submit(batch.changes, batch.mark).ok());
-                             }
-                           }});
-    const Status done = store.backup(store.file);
-    if (limit == 0) CHECK_MESSAGE(done.ok(), done.text());
-    if (limit != 0)
-      check_said(done, Code::store_full,
-                 {"the backup " + store.file + " was given up: the store has grown by more than 1 MiB",
-                  "raise the limit"});
+  for (const bool stops : {true, false}) {
+    const Failing stopping({.call = "open64",
+                            .error = EMFILE,
+                            .path_end = stops ? "no such file" : "/dev/null",
+                            .for_ever = true});
+    for (const std::uint64_t limit : {std::uint64_t{0}, std::uint64_t{1} << 20}) {
+      LmdbOptions options = LmdbUnderTest::small_options();
+      options.backup_growth_bytes_max = limit;
+      Online store(options);
+      LegalBatches batches;
+      const QueueNo queue = batches.add_queue("mail");
+      const Failing copying({.call = "mdb_env_copyfd2", .first = [&] {
+                               for (int i = 0; i < 3; ++i) {
+                                 batches.enqueue({.queue = queue, .priority = 5},
+                                                 {.body = std::string(1'500'000, 'b')});
+                                 const LegalBatch batch = batches.take();
+                                 CHECK(store.tested.store().submit(batch.changes, batch.mark).ok());
+                               }
+                             }});
+      const Status done = store.backup(store.file);
+      if (limit == 0 || !stops) CHECK_MESSAGE(done.ok(), done.text());
+      if (limit != 0 && stops)
+        check_said(done, Code::store_full,
+                   {"the backup " + store.file + " was given up: the store has grown by more than 1 MiB",
+                    "raise the limit"});
+    }
   }
 }
 
