@@ -67,8 +67,7 @@ TEST_CASE("a page that the disk cannot read costs what is on it, and never makes
 }
 
 TEST_CASE("a copy that is not the same as what was verified is not put in place") {
-  const Offline store;
-  const auto restore_other = [&](const Offline& other) {
+  const auto restore_other = [](const Offline& store, const Offline& other) {
     OfflineOptions options;
     options.progress = [&](std::string_view doing, std::uint64_t done, std::uint64_t) {
       // The file is another one by now, under the same name and number.
@@ -85,19 +84,22 @@ TEST_CASE("a copy that is not the same as what was verified is not put in place"
     CHECK_FALSE(std::filesystem::exists(store.fresh + "/data.mdb"));
     return done;
   };
-  for (const auto& [jobs, later, queues] :
-       {std::tuple{21, 0, 0}, std::tuple{20, 1, 0}, std::tuple{20, 0, 1}}) {
-    const Offline other(jobs, later, queues);
-    check_said(restore_other(other), Code::corruption, StoreProblem::damaged,
-               {"the copy of " + store.backup + " is not the same as the original: " + std::to_string(jobs) +
-                    " of 20 jobs, 0 problems; nothing was changed",
+  const Offline store, scheduled(20, 1), leased(20, 0, 0, 1), dead(20, 0, 0, 0, 1), more(21),
+      queues(20, 0, 1);
+  for (const auto& [one, another] :
+       {std::pair{&store, &more}, std::pair{&store, &scheduled}, std::pair{&store, &queues},
+        std::pair{&scheduled, &leased}, std::pair{&leased, &dead}}) {
+    check_said(restore_other(*one, *another), Code::corruption, StoreProblem::damaged,
+               {"the copy of " + one->backup + " is not the same as the original: " +
+                    (another == &more ? "21" : "20") + " of 20 jobs, 0 problems; nothing was changed",
                 "Look at the disk and the memory"});
   }
   const Offline other;
   put_one_wrong_row(other.home);
   std::filesystem::copy_file(other.home + "/data.mdb", other.backup,
                              std::filesystem::copy_options::overwrite_existing);
-  check_said(restore_other(other), Code::corruption, StoreProblem::damaged, {"20 of 20 jobs, 1 problems"});
+  check_said(restore_other(store, other), Code::corruption, StoreProblem::damaged,
+             {"20 of 20 jobs, 1 problems"});
 }
 
 TEST_CASE("a store with one problem is not compacted, and is repaired without anybody listening") {
@@ -168,6 +170,7 @@ TEST_CASE("reads of rows that are wrong say so, in the log too, and cost no othe
   lmdb::fill(&tested);
   tested.close();
   with_rows(tested.path(), [](lmdb::Txn* txn) {
+    txn->put(Table::meta, "zzz", "a row that another version may have");
     txn->erase(Table::jobs, lmdb::job_key(lmdb::kOther));
     txn->erase(Table::bodies, lmdb::body_key(lmdb::kLarge, 0));
     txn->erase(Table::attempts, lmdb::attempt_key(lmdb::kDead, 1));
@@ -195,6 +198,7 @@ TEST_CASE("reads of rows that are wrong say so, in the log too, and cost no othe
   CHECK(timers->timers.size() >= 3);
   check_said(store.read_finished(lmdb::kFinished).status(), Code::corruption, {"its history row is missing"});
   tested.close();
+  CHECK(check(tested.path()).status.ok());
   with_rows(tested.path(), [](lmdb::Txn* txn) {
     txn->put(Table::dead, std::string(lmdb::queue_key(lmdb::kMail)) + "x", "");
     txn->put(Table::timers, "xyz", "");

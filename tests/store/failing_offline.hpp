@@ -36,7 +36,7 @@ struct Offline {
   TemporaryDirectory place;
   std::string home = place.path() + "/home", backup = place.path() + "/backup.mdb",
               fresh = place.path() + "/fresh";
-  explicit Offline(int jobs = 20, int later = 0, int empty_queues = 0) {
+  explicit Offline(int jobs = 20, int later = 0, int empty_queues = 0, int leased = 0, int dead = 0) {
     LmdbOptions options = LmdbUnderTest::small_options();
     options.path = home;
     auto store = open_lmdb_store(options);
@@ -49,8 +49,18 @@ struct Offline {
       batches.enqueue(
           {.queue = queue, .priority = 5},
           {.body = std::string(5'000, 'b'), .due = i < later ? TimeMs{1'900'000'000'000} : TimeMs{}});
-    const LegalBatch batch = batches.take();
-    REQUIRE((*store)->submit(batch.changes, batch.mark).ok());
+    const auto submit = [&] {
+      const LegalBatch batch = batches.take();
+      REQUIRE((*store)->submit(batch.changes, batch.mark).ok());
+    };
+    submit();
+    const SessionNo session = batches.add_session();
+    const auto ready = batches.in_state(JobState::ready);
+    for (int i = 0; i < leased + dead; ++i) batches.lease(ready[static_cast<std::size_t>(i)], session);
+    submit();
+    for (int i = 0; i < dead; ++i)
+      batches.die(ready[static_cast<std::size_t>(i)], DeadReason::rejected, std::nullopt);
+    submit();
     REQUIRE((*store)->backup(backup).ok());
   }
   Done restore(const OfflineOptions& options = {}) const {

@@ -108,7 +108,9 @@ TEST_CASE("lines and a result that do not fit one piece arrive whole") {
   CHECK(lines == 50);
   CHECK(bytes == 499'950);
   CHECK(end.result == std::string(300'000, 'r'));
-  CHECK(ended_from_outside({.signal = SIGUSR1}, "it").ok());
+  ChildEnd crashed;
+  crashed.signal = SIGUSR1;
+  CHECK(ended_from_outside(crashed, "it").ok());
 }
 
 TEST_CASE("a check that its caller stops is over, and one that he lets go on ends") {

@@ -153,6 +153,19 @@ TEST_CASE("health that cannot be read is said, and the figures before stand") {
   }
 }
 
+TEST_CASE("numbers that a mark skips belong to nobody") {
+  Working working;
+  const JobId job = working.enqueue();
+  LegalBatch batch = working.batches.take();
+  batch.mark.next_job.value += 5;
+  REQUIRE(working.tested.store().submit(batch.changes, batch.mark).ok());
+  CHECK(working.tested.store().read_job(job)->known);
+  CHECK_FALSE(working.tested.store().read_job(JobId{job.value + 3})->known);
+  CHECK(working.tested.reopen().mark.next_job == JobId{job.value + 6});
+  working.tested.close();
+  CHECK(is_sound(working.tested.path()));
+}
+
 TEST_CASE("the oldest reader of the store is told by its process") {
   Working working;
   working.enqueue();
