@@ -33,7 +33,7 @@ fi
 
 # What runs the code of the three rooms: their unit tests, the server's, the simulator's and the crash tests that look at damage.
 programs=(engine/engine_test server/server_test store/keys_test store/memory_store_test store/lmdb_open_test store/lmdb_contract_test
-  store/lmdb_random_test store/offline_test store/repair_test store/damaged_rows_test
+  store/lmdb_random_test store/offline_test store/repair_test store/damaged_rows_test store/failing_calls_test
   store/lmdb_limits_test protocol/codec_test
   protocol/codec_rejects_test protocol/reader_test client/client_producer_core_test client/client_worker_core_test
   client/client_worker_drain_test)
