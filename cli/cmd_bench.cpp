@@ -28,7 +28,7 @@ struct BenchOptions {
   std::string span_text = "5s";
   DurationMs span{};
   BenchShape shape;
-  double rate = 1'000;
+  std::uint32_t rate = 1'000;  // jobs per second
   bool no_pack = false;
 };
 
@@ -66,7 +66,7 @@ BenchReport measure(BenchLoad* load, const BenchOptions& options) {
   return report;
 }
 
-// What is left of an interrupted run goes with the queue.
+// What is left of an interrupted run goes with the queue. Not by watch_task(), which stops watching at Ctrl-C.
 Status remove_queue(BrokerLink* link, const std::string& queue) {
   for (const char* verb : {"queue.purge", "dead.purge"}) {
     Result<Json> task = link->ask(verb, {{"queue", queue}});
@@ -138,8 +138,7 @@ void print(const BenchOptions& options, const BenchReport& report) {
   row(fmt::format("full cycle, {} unconfirmed",
                   group_digits(static_cast<std::int64_t>(options.shape.window))),
       report.full_cycle, false);
-  row(fmt::format("{} jobs/s asked for", group_digits(static_cast<std::int64_t>(options.rate))), report.paced,
-      true);
+  row(fmt::format("{} jobs/s asked for", group_digits(options.rate)), report.paced, true);
   row("one at a time", report.one_at_a_time, true, true);
   if (!table.empty()) fmt::print("{}", table.render(stdout_width(), bold_on()));
 }
@@ -200,7 +199,7 @@ void add_bench(CLI::App* app, Context* context) {
   sub->add_option("--body", options->shape.body_bytes, "Bytes of each body (default 256)")
       ->check(CLI::Range(std::size_t{8}, std::size_t{1} << 20));
   sub->add_option("--rate", options->rate, "Jobs per second of the second measurement (default 1000)")
-      ->check(CLI::Range(1.0, 1e6));
+      ->check(CLI::Range(1, 1'000'000));
   sub->add_flag("--no-pack", options->no_pack, "One job per message, as from many producers");
   set_examples(sub,
                "  jobq bench\n"

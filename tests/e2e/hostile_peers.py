@@ -1,7 +1,7 @@
 """Peers that no broker wants, over bare TCP: ZeroMQ itself would keep half a message back. Each is one function that does its
 worst until the broker cuts it off.
 
-hostile_peers_test.py asserts what they come to; hostile_soak.py measures what the others notice of them.
+hostile_peers_test.py asserts what they come to; peers_soak.py measures what the others notice of them.
 """
 
 import contextlib

@@ -70,7 +70,7 @@ class Network {
   void darken_one();
   // Nobody reaches the broker for a while.
   void outage(DurationMs span);
-  // The process is stopped: it answers no heartbeats either.
+  // The machine stands still with its kernel, which answers for the process otherwise.
   void stop_answering(std::uint64_t socket, DurationMs span);
   // From now on everything arrives, quickly.
   void heal();

@@ -37,7 +37,7 @@ class Process : public Network::Listener {
   void woken() override { wake_at(stage_.timeline->now()); }
   void broken() override;
   void stalled(DurationMs span) override;
-  // hung: only its own thread stands still; otherwise the whole process does, and answers no heartbeats.
+  // hung: only its own thread stands still; otherwise its machine does, and the kernel answers for it no more.
   void freeze(DurationMs span, bool hung);
   void thaw();
   [[nodiscard]] bool frozen() const { return frozen_until_ > stage_.timeline->now(); }
