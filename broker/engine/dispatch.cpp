@@ -5,6 +5,7 @@
 // and many fill them. Within a queue the order is strict: priority, then arrival. Where the head of a lane is
 // not in memory yet, its queue waits for it (one turn) rather than let a later job pass.
 #include <algorithm>
+#include <bit>
 
 #include "broker/engine/state.hpp"
 #include "libjobq/base/check.hpp"
@@ -19,14 +20,41 @@ constexpr std::size_t kPlanJobs = 1'000;
 // How far behind the head a worker looks when it has just given the head back.
 constexpr std::size_t kLookPast = 16;
 
+// Visits the streams with ready jobs that this worker serves, until one says false; returns what the last one said.
+template <typename Visit>
+bool each_stream(const Queue* queue, const Session& session, const Visit& visit) {
+  if (session.types.empty()) {
+    for (const auto& [type, stream] : queue->streams) {
+      if (stream.ready == 0 || (!session.struck.empty() && session.struck.contains(type))) continue;
+      if (!visit(stream)) return false;
+    }
+    return true;
+  }
+  for (const TypeNo type : session.types) {
+    const auto stream = queue->streams.find(type);
+    if (stream == queue->streams.end() || stream->second.ready == 0 || session.struck.contains(type))
+      continue;
+    if (!visit(stream->second)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::optional<Engine::State::Pick> Engine::State::find_job(Queue* queue, Session* session) {
-  for (int step = limits::kPriorityMax; step >= 0; --step) {
-    const int priority = JOBQ_PLANTED(lowest_priority_first) ? limits::kPriorityMax - step : step;
+  std::uint32_t priorities = 0;
+  each_stream(queue, *session, [&priorities](const Stream& stream) {
+    priorities |= stream.ready_priorities;
+    return true;
+  });
+  while (priorities != 0) {
+    const auto highest = static_cast<unsigned>(std::bit_width(priorities)) - 1;
+    const auto lowest = static_cast<unsigned>(std::countr_zero(priorities));
+    const unsigned priority = JOBQ_PLANTED(lowest_priority_first) ? lowest : highest;
+    priorities &= ~(1U << priority);
     std::optional<Pick> best;
     const auto consider = [&](const Stream& stream) {
-      LaneState* lane = stream.lanes[static_cast<std::size_t>(priority)].get();
+      LaneState* lane = stream.lanes[priority].get();
       if (lane == nullptr || lane->ready == 0) return true;
       if (lane->window.empty()) return false;  // Its head is still in the store.
       std::size_t looked_at = 0;
@@ -40,19 +68,7 @@ std::optional<Engine::State::Pick> Engine::State::find_job(Queue* queue, Session
       });
       return true;
     };
-    if (session->types.empty()) {
-      for (const auto& [type, stream] : queue->streams) {
-        if (stream.ready == 0 || session->struck.contains(type)) continue;
-        if (!consider(stream)) return std::nullopt;
-      }
-    } else {
-      for (const TypeNo type : session->types) {
-        const auto stream = queue->streams.find(type);
-        if (stream == queue->streams.end() || stream->second.ready == 0 || session->struck.contains(type))
-          continue;
-        if (!consider(stream->second)) return std::nullopt;
-      }
-    }
+    if (!each_stream(queue, *session, consider)) return std::nullopt;
     if (best) return best;
   }
   return std::nullopt;

@@ -33,7 +33,9 @@ Engine::State::State(const EngineLimits& engine_limits, const Recovered& recover
     LaneState* lane = queues.lane(stored.lane);
     Queue* queue = queues.find(stored.lane.queue);
     lane->ready = stored.ready;
-    queue->streams.at(stored.lane.type).ready += stored.ready;
+    Stream& stream = *lane->stream;
+    stream.ready += stored.ready;
+    if (stored.ready > 0) stream.ready_priorities |= 1U << stored.lane.priority;
     queue->counters.ready += stored.ready;
     if (stored.ready > 0) {
       lane->window.expect_more();

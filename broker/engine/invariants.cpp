@@ -46,6 +46,8 @@ void Engine::check_invariants() const {
         if (lane == nullptr) continue;
         check_lane(*lane, state.leases);
         stream_ready += lane->ready;
+        JOBQ_CHECK((lane->ready > 0) == ((stream.ready_priorities >> lane->lane.priority & 1U) != 0),
+                   "queue {} priority {}", queue.name, lane->lane.priority);
         in_windows += lane->window.size();
       }
       JOBQ_CHECK(stream_ready == stream.ready, "queue {} type {}", queue.name, type);

@@ -38,6 +38,7 @@ struct Stream {
   TypeNo type = 0;
   std::array<std::unique_ptr<LaneState>, limits::kPriorities> lanes;
   std::uint64_t ready = 0;
+  std::uint32_t ready_priorities = 0;  // a bit for each lane with ready jobs
 };
 
 struct FinishedEntry {

@@ -19,13 +19,13 @@ void Engine::State::set_lane_ready(LaneState* lane, bool up) {
   Queue* queue = lane->queue;
   Stream& stream = *lane->stream;
   if (up) {
-    ++lane->ready;
+    if (++lane->ready == 1) stream.ready_priorities |= 1U << lane->lane.priority;
     ++stream.ready;
     if (++queue->counters.ready == 1 && (queue->subscribers.empty() || !JOBQ_PLANTED(empty_queue_not_woken)))
       ready_queues.insert(queue->number);
   } else {
     JOBQ_CHECK(lane->ready > 0 && stream.ready > 0 && queue->counters.ready > 0, "queue {}", queue->name);
-    --lane->ready;
+    if (--lane->ready == 0) stream.ready_priorities &= ~(1U << lane->lane.priority);
     --stream.ready;
     if (--queue->counters.ready == 0) ready_queues.erase(queue->number);
   }

@@ -51,6 +51,9 @@ class Transport {
   // Never waits. false: not delivered (the peer is gone, or does not read); the caller treats the peer as lost, and
   // the transport cuts the connection. true does not mean that it has arrived.
   virtual bool send(PeerId to, std::string_view message) = 0;
+  // The same for a message that is not needed afterwards: a large one may be taken away instead of being copied, and is
+  // empty then.
+  virtual bool give(PeerId to, std::string* message) { return send(to, *message); }
 
   // A further descriptor that ends a wait() when it is readable (signals).
   virtual void watch(int descriptor) = 0;

@@ -23,6 +23,8 @@ constexpr const char* kMonitorAddress = "inproc://jobq-monitor";
 // An end is announced once nothing more can be read; under a load that never ends, after this long all the same.
 constexpr std::chrono::milliseconds kLossDelayMax{200};
 constexpr int kUnsentMessagesMax = 20'000;
+constexpr std::size_t kGivenBytes =
+    32 * 1024;  // below, a copy costs less than memory that another thread frees
 constexpr int kFrameHeaderShort = 2,
               kFrameHeaderLong = 9;  // ZMTP: bytes before a frame of up to 255 bytes, or more
 
@@ -328,29 +330,63 @@ void ZmqTransport::cut(Peer* peer) {
   ::shutdown(peer->descriptor, SHUT_RDWR);
 }
 
-bool ZmqTransport::send(PeerId to, std::string_view message) {
+// The peer, when a message of so many bytes may be sent to it.
+ZmqTransport::Peer* ZmqTransport::receiver(PeerId to, std::size_t bytes) {
   const auto found = peers_.find(to.value);
-  if (found == peers_.end() || !found->second.connected) return false;
-  Peer& peer = found->second;
-  if (peer.account && !guard_.has_room(peer.account.get(), wire_bytes(message.size()))) {
-    cut(&peer);
-    return false;
+  if (found == peers_.end() || !found->second.connected) return nullptr;
+  Peer* peer = &found->second;
+  if (peer->account && !guard_.has_room(peer->account.get(), wire_bytes(bytes))) {
+    cut(peer);
+    return nullptr;
   }
-  const int flags = ZMQ_DONTWAIT;
-  if (zmq_send(wire_->router, peer.routing_id.data(), peer.routing_id.size(), flags | ZMQ_SNDMORE) < 0) {
+  return peer;
+}
+
+// Behind zmq_send and zmq_msg_send alike.
+bool ZmqTransport::handed_over(Peer* peer, int result, std::size_t bytes) {
+  if (result < 0) {
     check_error({EHOSTUNREACH, EAGAIN, EINTR});
-    cut(&peer);
+    cut(peer);
     return false;
   }
-  if (zmq_send(wire_->router, message.data(), message.size(), flags) < 0) {
-    check_error({EHOSTUNREACH, EAGAIN, EINTR});
-    cut(&peer);
-    return false;
-  }
-  if (peer.account) peer.account->sent.fetch_add(wire_bytes(message.size()), std::memory_order_relaxed);
+  if (peer->account) peer->account->sent.fetch_add(wire_bytes(bytes), std::memory_order_relaxed);
   ++stats_.messages_out;
-  stats_.bytes_out += message.size();
+  stats_.bytes_out += bytes;
   return true;
+}
+
+bool ZmqTransport::address(Peer* peer) {
+  const int flags = ZMQ_DONTWAIT | ZMQ_SNDMORE;
+  if (zmq_send(wire_->router, peer->routing_id.data(), peer->routing_id.size(), flags) >= 0) return true;
+  check_error({EHOSTUNREACH, EAGAIN, EINTR});
+  cut(peer);
+  return false;
+}
+
+bool ZmqTransport::send(PeerId to, std::string_view message) {
+  Peer* peer = receiver(to, message.size());
+  if (peer == nullptr || !address(peer)) return false;
+  return handed_over(peer, zmq_send(wire_->router, message.data(), message.size(), ZMQ_DONTWAIT),
+                     message.size());
+}
+
+bool ZmqTransport::give(PeerId to, std::string* message) {
+  if (message->size() < kGivenBytes) return send(to, *message);
+  Peer* peer = receiver(to, message->size());
+  if (peer == nullptr || !address(peer)) return false;
+  const std::size_t bytes = message->size();
+  auto owned = std::make_unique<std::string>(std::move(*message));
+  message->clear();
+  const auto let_go = [](void* /*data*/, void* string) { delete static_cast<std::string*>(string); };
+  zmq_msg_t frame;
+  char* data = owned->data();
+  // On ZeroMQ's own thread, when the bytes are on their way.
+  if (zmq_msg_init_data(&frame, data, bytes, let_go, owned.get()) != 0) throw std::bad_alloc();
+  owned.release();
+  const int sent = zmq_msg_send(&frame, wire_->router, ZMQ_DONTWAIT);
+  const bool over = handed_over(peer, sent, bytes);
+  if (sent < 0) zmq_msg_close(&frame);
+  return over;
 }
 
 TransportStats ZmqTransport::stats() const {

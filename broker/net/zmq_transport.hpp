@@ -40,6 +40,7 @@ class ZmqTransport final : public Transport {
   void wait(std::optional<DurationMs> span) override;
   bool next(TransportEvent* event) override;
   bool send(PeerId to, std::string_view message) override;
+  bool give(PeerId to, std::string* message) override;
   void watch(int descriptor) override { watched_.push_back(descriptor); }
   [[nodiscard]] std::vector<std::string> endpoints() const override { return endpoints_; }
   [[nodiscard]] TransportStats stats() const override;
@@ -75,6 +76,9 @@ class ZmqTransport final : public Transport {
   bool announce_lost(TransportEvent* event, bool all);
   void forget(PeerId peer);
   void cut(Peer* peer);
+  Peer* receiver(PeerId to, std::size_t bytes);
+  bool address(Peer* peer);
+  bool handed_over(Peer* peer, int result, std::size_t bytes);
 
   ZmqOptions options_;
   std::unique_ptr<Wire> wire_;

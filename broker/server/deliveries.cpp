@@ -1,17 +1,11 @@
 #include "broker/server/deliveries.hpp"
 
-#include "libjobq/protocol/codec.hpp"
+#include <algorithm>
 
 namespace jobq {
-namespace {
-
-constexpr std::size_t kKeptBytes = std::size_t{8} << 20;  // of a buffer, for the next message
-
-}  // namespace
 
 Status DeliveryWriter::write(const DeliverPlan& plan, const Emit& emit,
                              std::vector<protocol::LeaseRef>* damaged) {
-  message_.session = plan.session;
   std::vector<JobId> ids;
   ids.reserve(plan.jobs.size());
   for (const PlannedDelivery& planned : plan.jobs) ids.push_back(planned.lease.job);
@@ -21,54 +15,45 @@ Status DeliveryWriter::write(const DeliverPlan& plan, const Emit& emit,
       damaged->push_back(planned.lease);
       return;
     }
+    if (leases_.empty()) begin(plan.session);
     add(planned, *job);
-    if (texts_.size() >= kMessageBytes) close(emit);
+    if (message_.size() >= kMessageBytes) close(emit);
   });
   close(emit);
   return visited;
 }
 
+// The message before may have been taken away with its memory.
+void DeliveryWriter::begin(SessionNo session) {
+  message_.reserve(std::min(room_, 2 * kMessageBytes));
+  writer_.begin(session);
+}
+
 void DeliveryWriter::add(const PlannedDelivery& planned, const StoredJob& job) {
-  protocol::Delivery& delivery = message_.jobs.emplace_back();
+  protocol::Delivery delivery;
   delivery.lease = planned.lease;
   delivery.attempt = planned.attempt;
   delivery.max_attempts = planned.max_attempts;
   delivery.queue = engine_->queue_name(planned.queue);
   delivery.type = engine_->type_name(job.meta.lane.type);
+  delivery.headers = job.headers;
+  delivery.body = job.body;
   delivery.priority = job.meta.lane.priority;
   delivery.enqueued_at = job.meta.enqueued_at;
   delivery.lease_ms = planned.lease_ms;
   delivery.max_run_ms = planned.max_run_ms;
-  Texts& place = places_.emplace_back();
-  place.headers = texts_.size();
-  texts_.append(job.headers);
-  place.body = texts_.size();
-  texts_.append(job.body);
-  place.end = texts_.size();
+  writer_.add(delivery);
   leases_.push_back(planned.lease);
 }
 
 void DeliveryWriter::close(const Emit& emit) {
-  if (message_.jobs.empty()) return;
-  const std::string_view texts = texts_;
-  for (std::size_t i = 0; i < places_.size(); ++i) {
-    const Texts& place = places_[i];
-    message_.jobs[i].headers = texts.substr(place.headers, place.body - place.headers);
-    message_.jobs[i].body = texts.substr(place.body, place.end - place.body);
-  }
-  protocol::ReplyMessage reply;
-  const SessionNo session = message_.session;
-  reply.body = std::move(message_);
-  encoded_.clear();
-  protocol::encode(reply, &encoded_);
-  emit(encoded_, leases_);
-  message_ = {};
-  message_.session = session;
-  places_.clear();
+  if (leases_.empty()) return;
+  writer_.finish();
+  room_ = message_.size();
+  emit(&message_, leases_);
   leases_.clear();
-  texts_.clear();
-  for (std::string* buffer : {&encoded_, &texts_})  // one job of 64 MiB must not cost memory for ever
-    if (buffer->capacity() > kKeptBytes) std::string{}.swap(*buffer);
+  if (message_.capacity() > kKeptBytes)
+    std::string{}.swap(message_);  // one job of 64 MiB must not cost memory for ever
 }
 
 }  // namespace jobq

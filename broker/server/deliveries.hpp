@@ -4,14 +4,14 @@
 // Not thread-safe. Errors: those of the store, which end the broker.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "broker/engine/engine.hpp"
 #include "broker/store/store.hpp"
-#include "libjobq/protocol/message.hpp"
+#include "libjobq/protocol/deliver_writer.hpp"
 
 namespace jobq {
 
@@ -23,26 +23,24 @@ class DeliveryWriter {
 
   DeliveryWriter(Store* store, const Engine* engine) : store_(store), engine_(engine) {}
 
-  // Called for each message in order; the leases are those in it.
-  using Emit = std::function<void(std::string_view message, const std::vector<protocol::LeaseRef>& leases)>;
+  // Called for each message in order, and may take it away; the leases are those in it.
+  using Emit = std::function<void(std::string* message, const std::vector<protocol::LeaseRef>& leases)>;
   Status write(const DeliverPlan& plan, const Emit& emit, std::vector<protocol::LeaseRef>* damaged);
 
  private:
+  static constexpr std::size_t kKeptBytes = std::size_t{8} << 20;  // of the buffer, for the next message
+
+  void begin(SessionNo session);
   void add(const PlannedDelivery& planned, const StoredJob& job);
   void close(const Emit& emit);
 
   Store* store_;
   const Engine* engine_;
-  // The message being gathered. Views of the store hold for one visit only: texts_ owns copies, and the deliveries
-  // get their views when the message is closed and texts_ moves no more.
-  struct Texts {
-    std::size_t headers = 0, body = 0, end = 0;
-  };
-  protocol::Deliver message_;
-  std::vector<Texts> places_;
+  // The message being gathered. Views of the store hold for one visit only: each job is written down at once.
+  std::string message_;
+  protocol::DeliverWriter writer_{&message_};
   std::vector<protocol::LeaseRef> leases_;
-  std::string texts_;
-  std::string encoded_;
+  std::size_t room_ = 0;  // how large the message before was
 };
 
 }  // namespace jobq

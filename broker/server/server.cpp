@@ -296,8 +296,8 @@ Status Server::send_deliveries(const Message& message, const DeliverPlan& plan) 
   std::vector<protocol::LeaseRef> damaged, failed;
   const Status written = deliveries_.write(
       plan,
-      [&](std::string_view bytes, const std::vector<protocol::LeaseRef>& leases) {
-        if (failed.empty() && (transport_->send(message.to, bytes) || JOBQ_PLANTED(failed_send_is_delivered)))
+      [&](std::string* bytes, const std::vector<protocol::LeaseRef>& leases) {
+        if (failed.empty() && (transport_->give(message.to, bytes) || JOBQ_PLANTED(failed_send_is_delivered)))
           return;
         failed.insert(failed.end(), leases.begin(), leases.end());
       },

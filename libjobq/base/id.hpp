@@ -36,6 +36,8 @@ using ProducerId = std::array<std::uint8_t, 16>;
 inline constexpr std::size_t kJobIdTextBytesMax = 14;
 
 std::string to_text(JobId id);
+// The same without a string of its own: writes into `room`.
+std::string_view to_text(JobId id, std::array<char, kJobIdTextBytesMax>* room);
 // nullopt for anything that to_text() would not have written.
 std::optional<JobId> parse_job_id(std::string_view text);
 

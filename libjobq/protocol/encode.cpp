@@ -1,14 +1,10 @@
-#include <msgpack.hpp>
-
 #include "libjobq/base/check.hpp"
 #include "libjobq/base/planted.hpp"
 #include "libjobq/protocol/codec.hpp"
-#include "libjobq/protocol/string_sink.hpp"
+#include "libjobq/protocol/packing.hpp"
 
 namespace jobq::protocol {
 namespace {
-
-using Packer = msgpack::packer<StringSink>;
 
 template <typename T>
 std::string_view as_view(const T& id) {
@@ -23,22 +19,9 @@ void pack_id16(Packer* packer, const std::array<std::uint8_t, 16>& id) {
   }
 }
 
-void pack_count(Packer* packer, std::size_t count) { packer->pack_array(static_cast<std::uint32_t>(count)); }
-
 template <typename Enum>
 void pack_enum(Packer* packer, Enum value) {
   packer->pack_uint32(static_cast<std::uint32_t>(value));
-}
-
-void pack_job_id(Packer* packer, JobId id) { pack_text(packer, to_text(id)); }
-
-// Headers are packed already (codec.hpp).
-void pack_headers_as_they_are(Packer* packer, StringSink* sink, std::string_view headers) {
-  if (headers.empty()) {
-    packer->pack_nil();
-  } else {
-    sink->write(headers.data(), headers.size());
-  }
 }
 
 void pack_leases(Packer* packer, const std::vector<LeaseRef>& leases) {
@@ -151,12 +134,7 @@ struct FieldWriter {
   StringSink* sink;
   std::uint64_t request_id;
 
-  void open(MessageType type, std::uint32_t fields) const {
-    pack_count(packer, 3 + fields);
-    packer->pack_uint32(kWireVersion);
-    pack_enum(packer, type);
-    packer->pack_uint64(request_id);
-  }
+  void open(MessageType type, std::uint32_t fields) const { pack_header(packer, type, request_id, fields); }
 
   void operator()(const Hello& m) const {
     open(MessageType::hello, 6);
@@ -306,21 +284,7 @@ struct FieldWriter {
     open(MessageType::deliver, 2);
     packer->pack_uint64(m.session.value);
     pack_count(packer, m.jobs.size());
-    for (const Delivery& job : m.jobs) {
-      pack_count(packer, 12);
-      pack_job_id(packer, job.lease.job);
-      packer->pack_uint32(JOBQ_PLANTED(lease_no_cut) ? job.lease.lease_no & 0xFFU : job.lease.lease_no);
-      packer->pack_uint32(job.attempt);
-      packer->pack_uint32(job.max_attempts);
-      pack_text(packer, job.queue);
-      pack_text(packer, job.type);
-      pack_headers_as_they_are(packer, sink, job.headers);
-      pack_bytes(packer, job.body);
-      packer->pack_uint32(job.priority);
-      packer->pack_int64(job.enqueued_at.ms);
-      packer->pack_uint32(job.lease_ms);
-      packer->pack_uint32(job.max_run_ms);
-    }
+    for (const Delivery& job : m.jobs) pack_delivery(packer, sink, job);
   }
 
   void operator()(const Bye& m) const {
@@ -344,7 +308,7 @@ struct FieldWriter {
 
 template <typename Message>
 void encode_message(const Message& message, std::string* out) {
-  StringSink sink{out};
+  StringSink sink(out);
   Packer packer(sink);
   std::visit(FieldWriter{&packer, &sink, message.request_id}, message.body);
 }

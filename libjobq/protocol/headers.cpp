@@ -4,7 +4,7 @@
 
 #include "libjobq/protocol/codec.hpp"
 #include "libjobq/protocol/field_readers.hpp"
-#include "libjobq/protocol/string_sink.hpp"
+#include "libjobq/protocol/packing.hpp"
 
 namespace jobq::protocol {
 
@@ -23,13 +23,14 @@ std::string_view read_headers(Reader* reader) {
 std::string pack_headers(const Headers& headers) {
   std::string packed;
   if (headers.empty()) return packed;
-  StringSink sink{&packed};
-  msgpack::packer<StringSink> packer(sink);
+  StringSink sink(&packed);
+  Packer packer(sink);
   packer.pack_map(static_cast<std::uint32_t>(headers.size()));
   for (const auto& [name, value] : headers) {
     pack_text(&packer, name);
     pack_text(&packer, value);
   }
+  sink.flush();
   return packed;
 }
 

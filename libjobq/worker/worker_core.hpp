@@ -115,7 +115,7 @@ using WorkerEvent = std::variant<worker_event::Run, worker_event::Stop, worker_e
 
 class WorkerCore final : public PeerCore {
  public:
-  static constexpr std::size_t kOutcomesPerMessage = 1000;
+  static constexpr std::size_t kOutcomesPerMessage = limits::kJobsPerMessageMax;
   static constexpr std::size_t kOutcomeBytesPerMessage = std::size_t{2} << 20;
   static constexpr std::size_t kOutcomeMessagesInFlight = 2;
   static constexpr DurationMs kAnswerTimeout{15'000};  // silence on a connection that is up: a new one

@@ -4,9 +4,9 @@
 #include <doctest/doctest.h>
 
 #include <limits>
+#include <msgpack.hpp>
 
 #include "libjobq/protocol/codec.hpp"
-#include "libjobq/protocol/string_sink.hpp"
 #include "tests/protocol/describe.hpp"
 
 namespace jobq::protocol {
@@ -21,8 +21,9 @@ class Maker {
   Maker& map(std::size_t count) { return (packer().pack_map(static_cast<std::uint32_t>(count)), *this); }
   Maker& text(std::string_view value) { return (packer().pack(value), *this); }
   Maker& bin(std::string_view value) {
-    msgpack::packer<StringSink> to = packer();
-    pack_bytes(&to, value);
+    msgpack::packer<Sink> to = packer();
+    to.pack_bin(static_cast<std::uint32_t>(value.size()));
+    to.pack_bin_body(value.data(), static_cast<std::uint32_t>(value.size()));
     return *this;
   }
   template <typename T>
@@ -36,12 +37,16 @@ class Maker {
   [[nodiscard]] Bytes bytes() const { return bytes_; }
 
  private:
-  msgpack::packer<StringSink> packer() {
+  struct Sink {
+    std::string* out = nullptr;
+    void write(const char* data, std::size_t size) { out->append(data, size); }
+  };
+  msgpack::packer<Sink> packer() {
     sink_.out = &bytes_;
-    return msgpack::packer<StringSink>(sink_);
+    return msgpack::packer<Sink>(sink_);
   }
   std::string bytes_;
-  StringSink sink_{};
+  Sink sink_{};
 };
 
 Maker enqueue_of(std::size_t groups) {

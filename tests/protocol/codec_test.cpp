@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "libjobq/protocol/codec.hpp"
+#include "libjobq/protocol/deliver_writer.hpp"
 #include "tests/protocol/describe.hpp"
 #include "tests/protocol/random_message.hpp"
 
@@ -63,6 +64,29 @@ TEST_CASE("what was encoded is what is decoded") {
       RC_ASSERT(describe(*decoded) == describe(message));
       RC_ASSERT(encoded(*decoded) == frame.view());
     });
+  });
+  CHECK(holds);
+}
+
+TEST_CASE("deliveries written one by one are the message that is encoded at once") {
+  const bool holds = rc::check("deliver writer", [](std::uint64_t seed) {
+    for (std::uint64_t kind = 0; kind < MessageMaker::kReplyKinds; ++kind) {
+      MessageMaker maker(seed);
+      const ReplyMessage message = maker.reply(kind);
+      const auto* deliver = std::get_if<Deliver>(&message.body);
+      if (deliver == nullptr) continue;
+      std::string bytes = "what was there before";
+      DeliverWriter writer(&bytes);
+      writer.begin(deliver->session);
+      for (const Delivery& job : deliver->jobs) writer.add(job);
+      writer.finish();
+      RC_ASSERT(writer.jobs() == deliver->jobs.size());
+      const ExactFrame frame(bytes);
+      const auto decoded = decode_reply(frame.view(), {});
+      RC_ASSERT(decoded.status().text() == "");
+      RC_ASSERT(decoded->request_id == 0U);
+      RC_ASSERT(describe(*decoded) == describe(ReplyMessage{0, *deliver}));
+    }
   });
   CHECK(holds);
 }

@@ -1,0 +1,35 @@
+// Writes a Deliver message job by job: each body is copied once, from where it is stored into the bytes that are sent.
+// The same message that encode() makes of a protocol::Deliver, but for the width of its count.
+//
+//   DeliverWriter writer(&bytes);
+//   writer.begin(session);
+//   writer.add(delivery);            // views are read before it returns
+//   writer.finish();                 // bytes hold a whole message now
+//
+// Not thread-safe. Ownership: the string is the caller's and outlives the writer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "libjobq/protocol/message.hpp"
+
+namespace jobq::protocol {
+
+class DeliverWriter {
+ public:
+  explicit DeliverWriter(std::string* out) : out_(out) {}
+  // Clears the string.
+  void begin(SessionNo session);
+  void add(const Delivery& job);
+  void finish();
+  [[nodiscard]] std::uint32_t jobs() const { return jobs_; }
+
+ private:
+  std::string* out_;
+  std::size_t count_at_ = 0;
+  std::uint32_t jobs_ = 0;
+};
+
+}  // namespace jobq::protocol
