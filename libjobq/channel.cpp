@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <utility>
 #include <zmq.hpp>
 
@@ -30,6 +31,21 @@ std::string next_monitor_address() {
   return fmt::format("inproc://jobq-monitor-{}", next.fetch_add(1));
 }
 
+using SharedBytes = std::shared_ptr<const std::string>;
+
+// By a thread of ZeroMQ, when the bytes are with the kernel.
+void let_go(void* /*data*/, void* hint) { delete static_cast<SharedBytes*>(hint); }
+
+zmq::message_t to_message(const Frame& frame) {
+  const std::string_view bytes = frame.view();
+  if (!frame.shared() || bytes.size() < Frame::kShareFrom) return zmq::message_t(bytes.data(), bytes.size());
+  auto held = std::make_unique<SharedBytes>(frame.shared());
+  // ZeroMQ takes no pointer to const, and only reads.
+  zmq::message_t message(const_cast<char*>(bytes.data()), bytes.size(), let_go, held.get());
+  held.release();
+  return message;
+}
+
 }  // namespace
 
 struct ChannelContext::Sockets {
@@ -46,6 +62,7 @@ struct Channel::State {
   std::string endpoint;
   zmq::socket_t socket;
   zmq::socket_t monitor;
+  zmq::message_t received;  // what receive() showed last
 };
 
 Channel::Channel(ChannelContext* context, std::string endpoint) : state_(std::make_unique<State>()) {
@@ -98,21 +115,22 @@ void Channel::close(int linger_ms) {
   state_->socket.close();
 }
 
-Status Channel::send(std::string_view frame) {
+Status Channel::send(const Frame& frame) {
   if (!is_open()) return Status(Code::io_error, "the channel is closed");
   try {
-    if (state_->socket.send(zmq::buffer(frame), zmq::send_flags::dontwait)) return {};
+    zmq::message_t message = to_message(frame);
+    if (state_->socket.send(message, zmq::send_flags::dontwait)) return {};
     return Status(Code::io_error, "the socket takes no more");
   } catch (const zmq::error_t& error) {
     return Status(Code::io_error, error.what());
   }
 }
 
-bool Channel::receive(std::string* frame) {
+bool Channel::receive(std::string_view* frame) {
   if (!is_open()) return false;
+  zmq::message_t& message = state_->received;
   try {
     for (;;) {
-      zmq::message_t message;
       if (!state_->socket.recv(message, zmq::recv_flags::dontwait)) return false;
       bool several = false;
       while (message.more()) {
@@ -120,7 +138,7 @@ bool Channel::receive(std::string* frame) {
         if (!state_->socket.recv(message, zmq::recv_flags::dontwait)) return false;
       }
       if (several) continue;
-      frame->assign(message.data<char>(), message.size());
+      *frame = {message.data<char>(), message.size()};
       return true;
     }
   } catch (const zmq::error_t&) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "jobq/status.hpp"
+#include "libjobq/frame.hpp"
 
 namespace jobq {
 
@@ -47,9 +48,10 @@ class Channel {
   [[nodiscard]] bool is_open() const;
 
   // Never blocks. io_error: the connection should be given up.
-  Status send(std::string_view frame);
-  // The next frame that waits; false when there is none. A message of several frames is skipped: not ours.
-  bool receive(std::string* frame);
+  Status send(const Frame& frame);
+  // The next frame that waits; false when there is none. A message of several frames is skipped: not ours. The bytes are
+  // there until the next call, or until the channel is closed.
+  bool receive(std::string_view* frame);
   // What happened to the connection since the last call.
   [[nodiscard]] std::vector<Event> take_events();
   // Whether a frame waits. To be asked after sending: ZeroMQ may notice what arrives while it sends, and then

@@ -197,7 +197,7 @@ void IoThread::turn(Driven* driven, TimeMs now) {
 
 void IoThread::read(Driven* driven, TimeMs now) {
   PeerCore& core = driven->peer->core();
-  std::string frame;
+  std::string_view frame;
   int frames = 0;
   while (frames < kFramesPerTurn && driven->channel->receive(&frame)) {
     ++frames;
@@ -225,8 +225,8 @@ void IoThread::read(Driven* driven, TimeMs now) {
 
 void IoThread::write(Driven* driven, TimeMs now) {
   Link& link = driven->peer->core().link();
-  const std::vector<std::string> frames = link.take_frames();
-  for (const std::string& frame : frames) {
+  const std::vector<Frame> frames = link.take_frames();
+  for (const Frame& frame : frames) {
     if (const Status sent = driven->channel->send(frame); !sent.ok()) {
       link.reconnect();
       break;

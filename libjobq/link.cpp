@@ -83,7 +83,7 @@ std::uint64_t Link::send(protocol::Request body, std::size_t bytes) {
   std::string frame;
   frame.reserve(bytes);
   protocol::encode(protocol::RequestMessage{id, std::move(body)}, &frame);
-  frames_.push_back(std::move(frame));
+  frames_.emplace_back(std::move(frame));
   return id;
 }
 

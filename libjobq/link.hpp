@@ -17,6 +17,7 @@
 
 #include "jobq/status.hpp"
 #include "libjobq/base/time.hpp"
+#include "libjobq/frame.hpp"
 #include "libjobq/protocol/message.hpp"
 
 namespace jobq {
@@ -68,11 +69,14 @@ class Link {
 
   // Encodes under a fresh request id, which is returned. `bytes`: about how large it will be, when that is known.
   std::uint64_t send(protocol::Request body, std::size_t bytes = 0);
+  // The same for what its sender encodes.
+  [[nodiscard]] std::uint64_t next_request_id() { return next_request_id_++; }
+  void send(Frame frame) { frames_.push_back(std::move(frame)); }
   // Asks the transport for a new connection, now or at a later time.
   void reconnect() { reconnect_ = true; }
   void reconnect_at(TimeMs time) { reconnect_at_ = time; }
 
-  [[nodiscard]] std::vector<std::string> take_frames() { return std::exchange(frames_, {}); }
+  [[nodiscard]] std::vector<Frame> take_frames() { return std::exchange(frames_, {}); }
   [[nodiscard]] bool take_reconnect() { return std::exchange(reconnect_, false); }
 
  private:
@@ -90,7 +94,7 @@ class Link {
   std::uint64_t next_request_id_ = 1;
   Status refusal_;
   BrokerInfo broker_;
-  std::vector<std::string> frames_;
+  std::vector<Frame> frames_;
 };
 
 // What the library's I/O loop drives, whichever side it is.

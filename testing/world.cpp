@@ -212,8 +212,8 @@ void World::turn(Driven* driven) {
   do {
     core.tick(now_);
   } while (driven->peer->after_turn(now_));
-  for (std::string& sent : core.link().take_frames()) {
-    wire_.to_broker(driven->line, lapse_.to_broker(driven->line, std::move(sent)));
+  for (Frame& sent : core.link().take_frames()) {
+    wire_.to_broker(driven->line, lapse_.to_broker(driven->line, std::move(sent).take()));
   }
   if (!core.link().take_reconnect()) return;
   wire_.cut(driven->line);

@@ -23,9 +23,9 @@ class Gather {
  public:
   explicit Gather(std::size_t parts) : missing_(parts), results_(parts) {}
 
-  void put(std::size_t part, std::vector<EnqueueResult> results) {
+  void put(std::size_t part, const Results& results) {
     const std::lock_guard lock(mutex_);
-    results_[part] = std::move(results);
+    results_[part].assign(results.begin(), results.end());
     if (--missing_ == 0) all_.notify_all();
   }
 
@@ -85,23 +85,10 @@ ClientImpl::~ClientImpl() {
   runtime->driver().remove(peer.get(), 0);
 }
 
-Result<ClientPeer::Submission> ClientImpl::prepare(std::string_view queue, std::string_view body,
-                                                   const EnqueueOptions& job_options) const {
-  const milliseconds timeout = job_options.timeout.value_or(options.timeout);
-  if (Status status = check_timeout(timeout); !status.ok()) return status;
+Status ClientImpl::check(std::string_view queue, std::string_view body, const EnqueueOptions& job_options,
+                         CheckedJob* job) const {
   if (Status status = protocol::check_queue_name(queue); !status.ok()) return status;
-  Result<OwnedJob> job = make_job(body, job_options);
-  if (!job.ok()) return job.status();
-  ClientPeer::Submission submission;
-  submission.group.queue = queue;
-  submission.group.jobs.push_back(*std::move(job));
-  submission.group.timeout = to_ms(timeout);
-  submission.group.deadline = runtime->driver().now() + to_ms(timeout);
-  return submission;
-}
-
-void ClientImpl::submit(ClientPeer::Submission* submission) {
-  peer->submit({submission, 1}, &runtime->driver());
+  return make_job(body, job_options, job);
 }
 
 Client::Client(std::string endpoint, ClientOptions options)
@@ -110,16 +97,15 @@ Client::Client(std::string endpoint, ClientOptions options)
 Client::~Client() = default;
 
 EnqueueResult Client::try_enqueue(std::string_view queue, Bytes body, const EnqueueOptions& options) {
+  CheckedJob job;
+  if (Status status = impl_->check_call(queue, body.view(), options, &job); !status.ok())
+    return {Outcome::refused, status};
   const auto gather = std::make_shared<Gather>(1);
-  auto submission = impl_->prepare(queue, body.view(), options);
-  if (!submission.ok()) return {Outcome::refused, submission.status()};
-  submission->done.many = [gather](std::vector<EnqueueResult> results) {
-    gather->put(0, std::move(results));
-  };
-  const milliseconds timeout{submission->group.timeout.ms};
-  submission->waiter = gather.get();
-  impl_->submit(&*submission);
-  if (!gather->wait(timeout + kBeyondDeadline)) return stuck(impl_->endpoint);
+  const DurationMs timeout = impl_->timeout_of(options);
+  ClientPeer::Submission submission{queue, {&job, 1}, timeout, {}, gather.get()};
+  submission.done.many = [gather](const Results& results) { gather->put(0, results); };
+  impl_->submit({&submission, 1});
+  if (!gather->wait(milliseconds{timeout.ms} + kBeyondDeadline)) return stuck(impl_->endpoint);
   return std::move(gather->take().front().front());
 }
 
@@ -133,49 +119,58 @@ std::future<EnqueueResult> Client::enqueue_async(std::string_view queue, Bytes b
 }
 
 void Client::enqueue_async(std::string_view queue, Bytes body, const EnqueueOptions& options, Callback done) {
-  auto submission = impl_->prepare(queue, body.view(), options);
-  if (!submission.ok()) return done({Outcome::refused, submission.status()});
-  submission->done.one = std::move(done);
-  impl_->submit(&*submission);
+  CheckedJob job;
+  if (Status status = impl_->check_call(queue, body.view(), options, &job); !status.ok())
+    return done({Outcome::refused, status});
+  ClientPeer::Submission submission{queue, {&job, 1}, impl_->timeout_of(options), {std::move(done), {}}};
+  impl_->submit({&submission, 1});
 }
+
+namespace {
+
+// The parts of a call with many jobs, and what they point to.
+struct Many {
+  std::vector<CheckedJob> jobs;
+  std::vector<ClientPeer::Submission> submissions;
+};
+
+// As the broker does it: the one that is wrong says why, the others are not done.
+std::vector<EnqueueResult> none_done(std::size_t jobs, std::size_t wrong, const Status& why) {
+  std::vector<EnqueueResult> results(
+      jobs, {Outcome::refused, Status(Code::not_done,
+                                      "another job of the same group was refused, so this one "
+                                      "was not stored")});
+  results[wrong] = {Outcome::refused, why};
+  return results;
+}
+
+}  // namespace
 
 std::vector<EnqueueResult> Client::enqueue_many(std::string_view queue, std::span<const NewJob> jobs,
                                                 const ManyOptions& options) {
   std::vector<EnqueueResult> results;
   if (jobs.empty()) return results;
   const milliseconds timeout = options.timeout.value_or(impl_->options.timeout);
+  const Status timeout_status = check_timeout(timeout);
   const std::size_t parts = options.all_or_nothing ? 1 : jobs.size();
   const auto gather = std::make_shared<Gather>(parts);
-  std::vector<ClientPeer::Submission> submissions;
+  Many many;
+  many.jobs.resize(jobs.size());  // never moved: the submissions point to them
+  const auto submission = [&](std::span<const CheckedJob> its_jobs, std::size_t part) {
+    ClientPeer::Submission& made =
+        many.submissions.emplace_back(queue, its_jobs, to_ms(timeout), ClientPeer::Done{}, gather.get());
+    made.done.many = [gather, part](const Results& part_results) { gather->put(part, part_results); };
+  };
   for (std::size_t i = 0; i < jobs.size(); ++i) {
-    EnqueueOptions job_options = jobs[i].options;
-    job_options.timeout = timeout;
-    const std::size_t part = options.all_or_nothing ? 0 : i;
-    auto submission = impl_->prepare(queue, jobs[i].body, job_options);
-    if (submission.ok()) {
-      submission->done.many = [gather, part](std::vector<EnqueueResult> part_results) {
-        gather->put(part, std::move(part_results));
-      };
-    }
-    if (!submission.ok() && options.all_or_nothing) {
-      // As the broker does it: the one that is wrong says why, the others are not done.
-      results.assign(jobs.size(),
-                     {Outcome::refused, Status(Code::not_done,
-                                               "another job of the same group was refused, so this one "
-                                               "was not stored")});
-      results[i] = {Outcome::refused, submission.status()};
-      return results;
-    }
-    if (!submission.ok()) {
-      gather->put(i, {EnqueueResult{Outcome::refused, submission.status()}});
-    } else if (!options.all_or_nothing || submissions.empty()) {
-      submission->waiter = gather.get();
-      submissions.push_back(*std::move(submission));
-    } else {
-      submissions.front().group.jobs.push_back(std::move(submission->group.jobs.front()));
-    }
+    Status status = timeout_status;
+    if (status.ok()) status = impl_->check(queue, jobs[i].body, jobs[i].options, &many.jobs[i]);
+    if (status.ok() && !options.all_or_nothing) submission({&many.jobs[i], 1}, i);
+    if (status.ok()) continue;
+    if (options.all_or_nothing) return none_done(jobs.size(), i, status);
+    gather->put(i, Results(EnqueueResult{Outcome::refused, status}));
   }
-  impl_->peer->submit(submissions, &impl_->runtime->driver());
+  if (options.all_or_nothing) submission(many.jobs, 0);
+  impl_->submit(many.submissions);
   (void)gather->wait(timeout + kBeyondDeadline);
   for (std::vector<EnqueueResult>& part : gather->take()) {
     if (part.empty()) part.push_back(stuck(impl_->endpoint));

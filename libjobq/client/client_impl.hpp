@@ -8,10 +8,10 @@
 #include <condition_variable>
 #include <functional>
 #include <memory>
-#include <memory_resource>
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -19,6 +19,7 @@
 #include "jobq/client.hpp"
 #include "jobq/runtime.hpp"
 #include "libjobq/client/client_core.hpp"
+#include "libjobq/client/new_job.hpp"
 #include "libjobq/io_driver.hpp"
 
 namespace jobq {
@@ -28,11 +29,11 @@ class ClientPeer final : public IoPeer {
   // Who is told what became of a group: of one job, or of several.
   struct Done {
     Client::Callback one;
-    std::function<void(std::vector<EnqueueResult>)> many;  // when `one` is empty
+    std::function<void(Results)> many;  // when `one` is empty
 
-    void operator()(std::vector<EnqueueResult> results) {
+    void operator()(Results results) {
       if (one) {
-        one(std::move(results.front()));
+        one(std::move(*results.begin()));
       } else {
         many(std::move(results));
       }
@@ -40,8 +41,11 @@ class ClientPeer final : public IoPeer {
   };
   using AdminDone = std::function<void(Result<std::string>)>;
 
+  // Points to what its caller holds: it is encoded before submit() returns.
   struct Submission {
-    SubmittedGroup group;  // token and deadline are filled in by submit()
+    std::string_view queue;
+    std::span<const CheckedJob> jobs;  // of one group
+    DurationMs timeout{};
     Done done;
     const void* waiter = nullptr;  // who is blocked until it is done; several submissions may have the same
   };
@@ -65,13 +69,15 @@ class ClientPeer final : public IoPeer {
  private:
   struct Pending {
     Done done;
-    std::size_t jobs = 0;
     std::size_t bytes = 0;
+    std::size_t jobs = 0;  // 0: nothing is in this place
     const void* waiter = nullptr;
     bool from_handler = false;
   };
 
   [[nodiscard]] Status room_for(std::size_t jobs, std::size_t bytes) const;
+  bool take_in(Submission* submission, std::size_t bytes, EncodedGroups* large);
+  std::uint64_t remember(Pending pending);
 
   const std::size_t jobs_max_;
   const std::size_t bytes_max_;
@@ -80,17 +86,21 @@ class ClientPeer final : public IoPeer {
 
   // The I/O thread's own.
   ClientCore core_;
-  std::pmr::unsynchronized_pool_resource memory_;
-  std::pmr::unordered_map<std::uint64_t, Pending> pending_{&memory_};
   std::unordered_map<std::uint64_t, AdminDone> admin_pending_;
+  std::vector<EncodedGroups> taken_full_;  // these two are empty between turns: their memory is used again
+  EncodedGroups taken_;
+  std::vector<std::pair<Done, Results>> ended_;
 
   std::mutex mutex_;
   std::condition_variable idle_;
-  std::vector<std::pair<SubmittedGroup, Pending>> inbox_;
-  std::vector<std::pair<SubmittedGroup, Pending>>
-      taken_;  // the I/O thread's own; empty between turns: its memory is used again
+  // The inbox: what is full, in order, and then what is being filled.
+  std::vector<EncodedGroups> full_;
+  EncodedGroups filling_;
   std::vector<std::pair<AdminCall, AdminDone>> admin_inbox_;
-  std::uint64_t next_token_ = 1;
+  // By token, which is a place in it. A place is given again when its group is done, the last one first.
+  std::vector<Pending> pending_;
+  std::vector<std::uint64_t> free_;
+  std::uint64_t next_admin_token_ = 1;
   std::size_t jobs_ = 0;  // taken and not completed
   std::size_t bytes_ = 0;
   bool closing_ = false;
@@ -109,10 +119,24 @@ class ClientImpl {
   const std::shared_ptr<Runtime> runtime;
   const std::shared_ptr<ClientPeer> peer;
 
-  // Refusals that are decided before anything is submitted end in the Status.
-  Result<ClientPeer::Submission> prepare(std::string_view queue, std::string_view body,
-                                         const EnqueueOptions& job_options) const;
-  void submit(ClientPeer::Submission* submission);
+  // Refusals that are decided before anything is submitted end in the Status. REQUIRES: queue, body and options outlive
+  // *job.
+  Status check(std::string_view queue, std::string_view body, const EnqueueOptions& job_options,
+               CheckedJob* job) const;
+  // The same for a call of one job, which has a timeout.
+  Status check_call(std::string_view queue, std::string_view body, const EnqueueOptions& job_options,
+                    CheckedJob* job) const {
+    if (job_options.timeout) {
+      if (Status status = check_timeout(*job_options.timeout); !status.ok()) return status;
+    }
+    return check(queue, body, job_options, job);
+  }
+  [[nodiscard]] DurationMs timeout_of(const EnqueueOptions& job_options) const {
+    return to_ms(job_options.timeout.value_or(options.timeout));
+  }
+  void submit(std::span<ClientPeer::Submission> submissions) {
+    peer->submit(submissions, &runtime->driver());
+  }
 };
 
 }  // namespace jobq

@@ -16,6 +16,19 @@ ClientPeer::ClientPeer(std::string endpoint, const ClientOptions& options)
       log_(options.log),
       core_(this_process(std::move(endpoint)), random_producer_id(), options.pack) {}
 
+namespace {
+
+// A group of so many bytes is encoded before the mutex is taken, for a message of its own.
+constexpr std::size_t kEncodeApart = std::size_t{64} << 10;
+
+void encode(const ClientPeer::Submission& submission, std::size_t bytes, EncodedGroups* groups) {
+  groups->begin(submission.queue, submission.jobs.size(), bytes + submission.queue.size());
+  for (const CheckedJob& job : submission.jobs) groups->add(job.view());
+  groups->end(0, submission.timeout);
+}
+
+}  // namespace
+
 // REQUIRES: the mutex is held.
 Status ClientPeer::room_for(std::size_t jobs, std::size_t bytes) const {
   if (closing_) return Status(Code::closed, "the client is closed: nothing was sent");
@@ -27,30 +40,57 @@ Status ClientPeer::room_for(std::size_t jobs, std::size_t bytes) const {
                   jobs_, bytes_, jobs_max_, bytes_max_));
 }
 
+// True when the I/O thread has to be told. REQUIRES: the mutex is held, and there is room.
+bool ClientPeer::take_in(Submission* submission, std::size_t bytes, EncodedGroups* large) {
+  const bool first = filling_.empty() && full_.empty() && admin_inbox_.empty();
+  const std::size_t jobs = submission->jobs.size();
+  jobs_ += jobs;
+  bytes_ += bytes;
+  const std::uint64_t token =
+      remember({std::move(submission->done), bytes, jobs, submission->waiter, on_handler_thread()});
+  const bool is_full =
+      filling_.jobs() + jobs > ProducerCore::kPackJobs || filling_.bytes() + bytes > ProducerCore::kPackBytes;
+  if (!filling_.empty() && (is_full || !large->empty())) full_.push_back(std::exchange(filling_, {}));
+  if (!large->empty()) {
+    large->groups().front().token = token;
+    full_.push_back(std::move(*large));
+  } else {
+    encode(*submission, bytes, &filling_);
+    filling_.groups().back().token = token;
+  }
+  return first;
+}
+
+// REQUIRES: the mutex is held.
+std::uint64_t ClientPeer::remember(Pending pending) {
+  if (free_.empty()) {
+    pending_.push_back(std::move(pending));
+    return pending_.size() - 1;
+  }
+  const std::uint64_t token = free_.back();
+  free_.pop_back();
+  pending_[token] = std::move(pending);
+  return token;
+}
+
 void ClientPeer::submit(std::span<Submission> submissions, IoDriver* io) {
   std::vector<std::pair<Submission*, Status>> refused;
   bool wake = false;
-  {
+  for (Submission& submission : submissions) {
+    std::size_t bytes = 0;
+    for (const CheckedJob& job : submission.jobs) bytes += job.wire_bytes();
+    EncodedGroups large;
+    if (bytes >= kEncodeApart) encode(submission, bytes, &large);
     const std::lock_guard lock(mutex_);
-    for (Submission& submission : submissions) {
-      const std::size_t jobs = submission.group.jobs.size();
-      std::size_t bytes = 0;
-      for (const OwnedJob& job : submission.group.jobs) bytes += job.wire_bytes();
-      if (Status room = room_for(jobs, bytes); !room.ok()) {
-        refused.emplace_back(&submission, std::move(room));
-        continue;
-      }
-      jobs_ += jobs;
-      bytes_ += bytes;
-      wake = wake || (inbox_.empty() && admin_inbox_.empty());
-      submission.group.token = next_token_++;
-      inbox_.emplace_back(std::move(submission.group), Pending{std::move(submission.done), jobs, bytes,
-                                                               submission.waiter, on_handler_thread()});
+    if (Status room = room_for(submission.jobs.size(), bytes); room.ok()) {
+      wake = take_in(&submission, bytes, &large) || wake;
+    } else {
+      refused.emplace_back(&submission, std::move(room));
     }
   }
   if (wake) io->wake(this);
   for (const auto& [submission, status] : refused) {
-    submission->done({submission->group.jobs.size(), EnqueueResult{Outcome::refused, status}});
+    submission->done(Results(submission->jobs.size(), EnqueueResult{Outcome::refused, status}));
   }
 }
 
@@ -60,7 +100,7 @@ void ClientPeer::submit_admin(AdminCall call, AdminDone done, IoDriver* io) {
     const std::lock_guard lock(mutex_);
     closed = closing_;
     if (!closed) {
-      call.token = next_token_++;
+      call.token = next_admin_token_++;
       admin_inbox_.emplace_back(std::move(call), std::move(done));
     }
   }
@@ -68,21 +108,19 @@ void ClientPeer::submit_admin(AdminCall call, AdminDone done, IoDriver* io) {
   io->wake(this);
 }
 
-void ClientPeer::before_turn(TimeMs /*now*/) {
-  std::vector<std::pair<SubmittedGroup, Pending>>& groups = taken_;
+void ClientPeer::before_turn(TimeMs now) {
   std::vector<std::pair<AdminCall, AdminDone>> calls;
   bool closing = false;
   {
     const std::lock_guard lock(mutex_);
-    groups.swap(inbox_);
+    taken_full_.swap(full_);
+    std::swap(taken_, filling_);
     calls.swap(admin_inbox_);
     closing = closing_;
   }
-  for (auto& [group, pending] : groups) {
-    pending_.emplace(group.token, std::move(pending));
-    core_.producer().submit(std::move(group));
-  }
-  groups.clear();
+  for (EncodedGroups& groups : taken_full_) core_.producer().submit(&groups, now);
+  taken_full_.clear();
+  core_.producer().submit(&taken_, now);
   for (auto& [call, done] : calls) {
     admin_pending_.emplace(call.token, std::move(done));
     core_.admin().submit(std::move(call));
@@ -94,27 +132,27 @@ void ClientPeer::before_turn(TimeMs /*now*/) {
 }
 
 bool ClientPeer::after_turn(TimeMs /*now*/) {
-  connected_.store(core_.link().up());
+  if (connected_.load(std::memory_order_relaxed) != core_.link().up()) connected_.store(core_.link().up());
   for (AdminCompletion& completion : core_.admin().take_completions()) {
     auto found = admin_pending_.extract(completion.token);
     if (!found.empty()) found.mapped()(std::move(completion.document));
   }
   std::vector<Completion> completions = core_.producer().take_completions();
   if (completions.empty()) return false;
-  std::vector<std::pair<Done, std::vector<EnqueueResult>>> ended;
-  ended.reserve(completions.size());
+  ended_.reserve(completions.size());
   {
     const std::lock_guard lock(mutex_);
     for (Completion& completion : completions) {
-      const auto found = pending_.find(completion.token);
-      if (found == pending_.end()) continue;
-      jobs_ -= found->second.jobs;
-      bytes_ -= found->second.bytes;
-      ended.emplace_back(std::move(found->second.done), std::move(completion.results));
-      pending_.erase(found);
+      Pending& pending = pending_[completion.token];
+      jobs_ -= pending.jobs;
+      bytes_ -= pending.bytes;
+      ended_.emplace_back(std::move(pending.done), std::move(completion.results));
+      pending = {};
+      free_.push_back(completion.token);
     }
   }
-  for (auto& [done, results] : ended) done(std::move(results));
+  for (auto& [done, results] : ended_) done(std::move(results));
+  ended_.clear();
   const std::lock_guard lock(mutex_);
   if (jobs_ == 0) idle_.notify_all();
   return false;
@@ -145,13 +183,13 @@ void ClientPeer::close(IoDriver* io) {
 PeerUse ClientPeer::use() {
   PeerUse use;
   std::set<const void*> handlers;
-  for (const auto& [token, pending] : pending_) {
-    if (pending.waiter == nullptr) continue;
+  const std::lock_guard lock(mutex_);
+  for (const Pending& pending : pending_) {
+    if (pending.jobs == 0 || pending.waiter == nullptr) continue;
     use.waited_for = true;
     if (pending.from_handler) handlers.insert(pending.waiter);
   }
   use.blocked_handlers = handlers.size();
-  const std::lock_guard lock(mutex_);
   if (jobs_ > 0 && (flushes_ > 0 || closing_)) use.waited_for = true;
   return use;
 }

@@ -60,16 +60,16 @@ Status check_fields(std::string_view body, const EnqueueOptions& options) {
 
 }  // namespace
 
-Result<OwnedJob> make_job(std::string_view body, const EnqueueOptions& options) {
+Status make_job(std::string_view body, const EnqueueOptions& options, CheckedJob* made) {
   if (Status status = check_fields(body, options); !status.ok()) return status;
   if (Status status = check_times(options); !status.ok()) return status;
-  OwnedJob job;
+  if (!options.headers.empty()) {
+    made->headers = protocol::pack_headers(options.headers);
+    if (Status status = protocol::check_headers(made->headers); !status.ok()) return status;
+  }
+  protocol::EnqueueJob& job = made->fields;
   job.type = options.type;
   job.body = body;
-  job.headers = protocol::pack_headers(options.headers);
-  if (!job.headers.empty()) {
-    if (Status status = protocol::check_headers(job.headers); !status.ok()) return status;
-  }
   job.unique_key = options.unique_key;
   if (options.priority) job.priority = static_cast<std::uint8_t>(*options.priority);
   job.delay = to_ms(options.delay);
@@ -81,7 +81,7 @@ Result<OwnedJob> make_job(std::string_view body, const EnqueueOptions& options) 
   job.unique_for = to_ms(options.unique_for);
   job.max_attempts = options.max_attempts;
   job.max_run_ms = static_cast<std::uint32_t>(options.max_run_time.count());
-  return job;
+  return {};
 }
 
 // The broker remembers a producer for 24 h: what is sent again must be within that.

@@ -12,23 +12,24 @@
 // stays 1, which tells it that it cannot have forgotten us: what a broker read and lost before its first commit is
 // then stored when it is sent again.
 //
+// Jobs are encoded when they are submitted and stay bytes (encoded_groups.hpp): what waits is joined to messages by
+// copying, and a message that is full when it comes is sent as it is.
+//
 // Not thread-safe. Ownership: jobs are owned here from submit() to completion or, once sent, until their
 // request is closed. Time: milliseconds of a clock that only goes forward. No I/O.
 #pragma once
 
 #include <cstdint>
 #include <deque>
-#include <map>
-#include <memory_resource>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "jobq/client.hpp"
 #include "libjobq/base/id.hpp"
 #include "libjobq/base/time.hpp"
+#include "libjobq/client/encoded_groups.hpp"
 #include "libjobq/link.hpp"
 #include "libjobq/protocol/message.hpp"
 
@@ -48,8 +49,9 @@ struct OwnedJob {
   std::uint32_t max_attempts = 0;
   std::uint32_t max_run_ms = 0;
 
-  [[nodiscard]] std::size_t wire_bytes() const {  // an upper bound of what it takes in a message
-    return type.size() + body.size() + headers.size() + unique_key.size() + 96;
+  [[nodiscard]] protocol::EnqueueJob view() const {
+    return {type,       body,         headers,    priority,   delay,     run_at,
+            expires_in, max_attempts, max_run_ms, unique_key, unique_for};
   }
 };
 
@@ -62,9 +64,35 @@ struct SubmittedGroup {
   DurationMs timeout{};  // what the deadline was made of, for the text
 };
 
+// The results of a group, one per job. A single one, as nearly always, needs no memory of its own.
+class Results {
+ public:
+  explicit Results(EnqueueResult one) : one_(std::move(one)) {}
+  explicit Results(std::vector<EnqueueResult> several) : several_(std::move(several)) {}
+  // The same for all.
+  Results(std::size_t jobs, const EnqueueResult& each) {
+    if (jobs == 1) {
+      one_ = each;
+    } else {
+      several_.assign(jobs, each);
+    }
+  }
+
+  [[nodiscard]] std::size_t size() const { return one_ ? 1 : several_.size(); }
+  [[nodiscard]] EnqueueResult* begin() { return one_ ? &*one_ : several_.data(); }
+  [[nodiscard]] EnqueueResult* end() { return begin() + size(); }
+  [[nodiscard]] const EnqueueResult* begin() const { return one_ ? &*one_ : several_.data(); }
+  [[nodiscard]] const EnqueueResult* end() const { return begin() + size(); }
+  [[nodiscard]] const EnqueueResult& operator[](std::size_t at) const { return begin()[at]; }
+
+ private:
+  std::optional<EnqueueResult> one_;
+  std::vector<EnqueueResult> several_;
+};
+
 struct Completion {
   std::uint64_t token = 0;
-  std::vector<EnqueueResult> results;  // one per job
+  Results results;
 };
 
 class ProducerCore {
@@ -76,6 +104,8 @@ class ProducerCore {
   static constexpr DurationMs kResendAfter{2000};        // doubled each time, on a connection that is up
 
   static constexpr std::size_t kUnpackedInFlightMax = 1000;  // messages unanswered when each carries one call
+  // From the oldest unanswered sequence on so many are used: the broker remembers kOpenRequestsMax of them.
+  static constexpr std::size_t kSequencesMax = limits::kOpenRequestsMax - 1000;
 
   // `link` is kept and must outlive this. `pack` off: each group is a message of its own.
   ProducerCore(Link* link, ProducerId id, bool pack)
@@ -86,7 +116,10 @@ class ProducerCore {
         eager_in_flight_(pack ? kEagerInFlight : kUnpackedInFlightMax) {}
 
   // REQUIRES: a fresh token, at least one job.
-  void submit(SubmittedGroup group);
+  void submit(const SubmittedGroup& group);
+  // The same for many, which are taken out of *groups; their deadlines are counted from now. What is left in *groups is
+  // empty, with memory for the next ones.
+  void submit(EncodedGroups* groups, TimeMs now);
   // The link has come up: everything open goes out again with the next tick.
   void welcomed();
   // The broker does not want this client at all (link.refusal()): what waits ends with that.
@@ -100,43 +133,51 @@ class ProducerCore {
   // Ends everything that is not yet answered.
   void close();
   // Submitted and not completed.
-  [[nodiscard]] std::size_t open_groups() const { return groups_.size(); }
-  [[nodiscard]] std::size_t open_requests() const { return open_.size(); }
+  [[nodiscard]] std::size_t open_groups() const { return open_groups_; }
+  [[nodiscard]] std::size_t open_requests() const { return unanswered_; }
 
  private:
-  struct Group {
-    SubmittedGroup data;         // its jobs move into the request when it is sent
-    std::uint64_t sequence = 0;  // of that request; 0: waits
-  };
-  // Sent at least once, and not yet answered.
+  using Group = EncodedGroups::Group;
+  // Sent at least once. A closed one (answered, or given up by all) stays until those before it are closed.
   struct Request {
-    std::vector<SubmittedGroup> groups;  // completed ones too: the content must not change
-    std::size_t unanswered = 0;          // groups
-    std::size_t jobs = 0, bytes = 0;     // of all groups
-    std::uint64_t request_id = 0;        // of the last sending; 0: not sent on this connection
-    bool send_as_new = false;            // the broker said that it has nothing of it
-    bool sent_as_new = false;            // the last sending did not say `resend`
+    EncodedGroups content;  // completed groups too: it must not change
+    bool is_open = true;
+    std::uint64_t request_id = 0;  // of the last sending; 0: not sent on this connection
     std::uint32_t sendings = 0;
     TimeMs send_again_at{};
     TimeMs hold_until{};  // the broker asked to wait
   };
-  using Requests = std::map<std::uint64_t, Request>;  // by sequence
+  // Groups that wait, from `first` on, which begins at byte `offset`.
+  struct Waiting {
+    EncodedGroups groups;
+    std::size_t first = 0;
+    std::size_t offset = 0;
+  };
 
+  void take(EncodedGroups* groups);
   void expire(TimeMs now);
+  void expire_in(EncodedGroups* groups, std::size_t first, bool sent, TimeMs now);
   void fail_waiting(const Status& status);
   void pump(TimeMs now);
   void resend(TimeMs now);
   void send_again_at(TimeMs time) { next_send_at_ = earlier(next_send_at_, time); }
   void pack(TimeMs now);
-  void send(std::uint64_t sequence, Request* request, TimeMs now);
+  bool take_message(EncodedGroups* message);
+  void leave_waiting(const Group& group);
+  void send(Request* request, std::uint64_t sequence, TimeMs now);
   void on_enqueued(const protocol::Enqueued& reply);
-  void on_error(const protocol::Error& error, Requests::iterator request, TimeMs now);
-  void complete(std::uint64_t token, std::vector<EnqueueResult> results);
-  void complete_all(Requests::iterator request, const EnqueueResult& result);
-  void forget_done_deadlines();
+  void on_error(const protocol::Error& error, Request* request, TimeMs now);
+  void complete(Group* group, Results results);
+  void complete_all(Request* request, const EnqueueResult& result);
+  void close(Request* request);
+  [[nodiscard]] Request* open_request(std::uint64_t sequence);
+  [[nodiscard]] std::uint64_t oldest_open() const { return next_sequence_ - open_.size(); }
+  // Empty ones that are kept for their memory.
+  void keep(EncodedGroups groups);
+  [[nodiscard]] EncodedGroups fresh();
   [[nodiscard]] std::size_t message_bytes_max() const;
-  [[nodiscard]] EnqueueResult expired_result(const Group& group) const;
-  void refuse_too_large(const SubmittedGroup& group, std::size_t bytes);
+  [[nodiscard]] EnqueueResult expired_result(bool sent, DurationMs waited) const;
+  void refuse_too_large(Group* group);
 
   Link* link_;
   ProducerId id_;
@@ -144,14 +185,15 @@ class ProducerCore {
   bool established_ = false;  // the broker has stored something of this producer
   std::uint64_t next_sequence_ = 1;
   protocol::Incarnation incarnation_{};
-  Requests open_;
+  std::deque<Request> open_;            // by sequence, without gaps; the last one is next_sequence_ - 1
+  std::size_t unanswered_ = 0;          // of open_, those that are not closed
   std::optional<TimeMs> next_send_at_;  // no open request has to be sent again before this
-  std::size_t waiting_bytes_ = 0;
-  std::deque<std::uint64_t> waiting_;  // tokens; one that is no longer in groups_ has expired
-  std::pmr::unsynchronized_pool_resource memory_;
-  std::pmr::unordered_map<std::uint64_t, Group> groups_{&memory_};
-  // A heap by time, earliest first; entries of completed tokens are skipped and swept now and then.
-  std::vector<std::pair<TimeMs, std::uint64_t>> deadlines_;
+  std::deque<Waiting> waiting_;
+  std::size_t waiting_groups_ = 0, waiting_bytes_ = 0;  // without those that were completed
+  std::size_t open_groups_ = 0;
+  std::optional<TimeMs> next_expiry_;  // no deadline is before this, and it is set while anything is open
+  std::vector<EncodedGroups> spare_;   // what was given to keep()
+  std::size_t spare_bytes_ = 0;
   std::vector<Completion> completions_;
 };
 

@@ -1,6 +1,7 @@
 #include "libjobq/base/check.hpp"
 #include "libjobq/base/planted.hpp"
 #include "libjobq/protocol/codec.hpp"
+#include "libjobq/protocol/enqueue_bytes.hpp"
 #include "libjobq/protocol/packing.hpp"
 
 namespace jobq::protocol {
@@ -57,48 +58,6 @@ void pack_unless_zero(Packer* packer, T value) {
   } else {
     packer->pack(value);
   }
-}
-
-std::uint32_t elements_of(const EnqueueJob& job) {
-  if (job.unique_for.ms != 0) return 11;
-  if (job.max_run_ms != 0) return 10;
-  if (job.max_attempts != 0) return 9;
-  if (job.expires_in.ms != 0) return 8;
-  if (job.run_at.ms != 0) return 7;
-  if (job.delay.ms != 0) return 6;
-  if (!job.unique_key.empty()) return 5;
-  if (job.priority.has_value()) return 4;
-  if (!job.headers.empty()) return 3;
-  return 2;
-}
-
-// The order and the meaning of the elements: docs/protocol.md, "enqueue".
-void pack_job(Packer* packer, StringSink* sink, const EnqueueJob& job) {
-  const std::uint32_t elements = elements_of(job);
-  pack_count(packer, elements);
-  pack_text(packer, job.type);
-  pack_bytes(packer, job.body);
-  if (elements > 2) pack_headers_as_they_are(packer, sink, job.headers);
-  if (elements > 3) {
-    if (job.priority.has_value()) {
-      packer->pack_uint32(*job.priority);
-    } else {
-      packer->pack_nil();
-    }
-  }
-  if (elements > 4) {
-    if (job.unique_key.empty()) {
-      packer->pack_nil();
-    } else {
-      pack_text(packer, job.unique_key);
-    }
-  }
-  if (elements > 5) pack_unless_zero(packer, job.delay.ms);
-  if (elements > 6) pack_unless_zero(packer, job.run_at.ms);
-  if (elements > 7) pack_unless_zero(packer, job.expires_in.ms);
-  if (elements > 8) pack_unless_zero(packer, job.max_attempts);
-  if (elements > 9) pack_unless_zero(packer, job.max_run_ms);
-  if (elements > 10) pack_unless_zero(packer, job.unique_for.ms);
 }
 
 void pack_result(Packer* packer, const EnqueueResult& result) {
@@ -169,20 +128,14 @@ struct FieldWriter {
   }
 
   void operator()(const Enqueue& m) const {
-    open(MessageType::enqueue, 5);
-    pack_id16(packer, m.producer);
-    packer->pack_uint64(m.sequence);
-    packer->pack_uint64(m.lowest_open);
-    packer->pack(m.resend);
-    pack_count(packer, m.groups.size());
+    char head[kEnqueueHeadMost];
+    sink->write(head, write_enqueue_head(request_id, m, m.groups.size(), head));
     std::size_t next = 0;
     for (const EnqueueGroup& group : m.groups) {
       JOBQ_CHECK(group.first == next && group.count > 0 && group.count <= m.jobs.size() - next,
                  "group at {} of {} jobs", group.first, group.count);
-      pack_count(packer, 2);
-      pack_text(packer, group.queue);
-      pack_count(packer, group.count);
-      for (std::uint32_t i = 0; i < group.count; ++i) pack_job(packer, sink, m.jobs[next++]);
+      append_group_head(group.queue, group.count, sink->out());
+      for (std::uint32_t i = 0; i < group.count; ++i) append_job(m.jobs[next++], sink->out());
     }
     JOBQ_CHECK(next == m.jobs.size(), "groups cover {} of {} jobs", next, m.jobs.size());
   }

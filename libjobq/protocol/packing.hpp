@@ -37,6 +37,11 @@ class StringSink {
     std::memcpy(small_.data() + used_, data, size);
     used_ += size;
   }
+  // The string itself, for what is appended to it by other means.
+  std::string* out() {
+    flush();
+    return out_;
+  }
   void flush() {
     out_->append(small_.data(), used_);
     used_ = 0;

@@ -188,7 +188,6 @@ void WorkerCore::wait_again(const LeaseRef& lease, Unanswered* unanswered) {
 }
 
 void WorkerCore::on_settled(const std::vector<ClaimResult>& results, const Sent& sent) {
-  events_.reserve(events_.size() + sent.outcomes.size());
   for (std::size_t i = 0; i < sent.outcomes.size(); ++i) {
     const auto found = outcomes_.find(sent.outcomes[i]);
     if (found == outcomes_.end()) continue;
@@ -226,7 +225,6 @@ void WorkerCore::on_error(const protocol::Error& error, const Sent& sent, TimeMs
 void WorkerCore::on_deliver(const protocol::Deliver& message, TimeMs now) {
   if (message.session != session_)
     return;  // Of a session that has ended since: its leases are no longer ours.
-  events_.reserve(events_.size() + message.jobs.size());
   for (const protocol::Delivery& delivery : message.jobs) {
     if ((held_.contains(delivery.lease) || outcomes_.contains(delivery.lease)) &&
         !JOBQ_PLANTED(delivery_run_twice))

@@ -28,8 +28,8 @@ struct Sent {
 
 inline std::vector<Sent> take_sent(PeerCore& core) {
   std::vector<Sent> all;
-  for (std::string& frame : core.link().take_frames()) {
-    auto bytes = std::make_unique<std::string>(std::move(frame));
+  for (Frame& frame : core.link().take_frames()) {
+    auto bytes = std::make_unique<std::string>(std::move(frame).take());
     std::uint64_t id = 0;
     auto message = protocol::decode_request(*bytes, {limits::kMessageBytesMax}, &id);
     REQUIRE_MESSAGE(message.ok(), message.status().text());

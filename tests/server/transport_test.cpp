@@ -216,7 +216,7 @@ TEST_CASE("both sides notice a peer that vanished without a word") {
   ChannelContext context;
   Channel channel(&context, "tcp://127.0.0.1:" + std::to_string(listening.port));
   REQUIRE(channel.open().ok());
-  REQUIRE(channel.send("good morning").ok());
+  REQUIRE(channel.send(Frame("good morning")).ok());
   listening.message("good morning");
   int watched = 0;
   for (int descriptor = 3; descriptor < 1024; ++descriptor) {

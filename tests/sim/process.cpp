@@ -72,7 +72,8 @@ void Process::turn() {
   core().tick(now);
   after_turn(now);
   Link& link = core().link();
-  for (std::string& frame : link.take_frames()) {
+  for (Frame& sent : link.take_frames()) {
+    std::string frame = std::move(sent).take();
     stage_.chronicle->mix_in(frame);
     if (socket_ != 0) stage_.network->send(socket_, std::move(frame));
   }
