@@ -24,6 +24,7 @@ namespace {
 constexpr int kReconnectMs = 100;
 constexpr int kReconnectMaxMs = 2000;
 constexpr int kHandshakeMs = 3000;
+constexpr std::uint64_t kEventBit = 1;  // of an owner's address
 constexpr int kMonitored = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
 
 std::string next_monitor_address() {
@@ -31,18 +32,22 @@ std::string next_monitor_address() {
   return fmt::format("inproc://jobq-monitor-{}", next.fetch_add(1));
 }
 
-using SharedBytes = std::shared_ptr<const std::string>;
+using Held = std::shared_ptr<SharedBytes>;
 
 // By a thread of ZeroMQ, when the bytes are with the kernel.
-void let_go(void* /*data*/, void* hint) { delete static_cast<SharedBytes*>(hint); }
+void let_go(void* /*data*/, void* hint) {
+  const std::unique_ptr<Held> held(static_cast<Held*>(hint));
+  (*held)->readers.fetch_sub(1, std::memory_order_release);
+}
 
 zmq::message_t to_message(const Frame& frame) {
   const std::string_view bytes = frame.view();
   if (!frame.shared() || bytes.size() < Frame::kShareFrom) return zmq::message_t(bytes.data(), bytes.size());
-  auto held = std::make_unique<SharedBytes>(frame.shared());
+  auto held = std::make_unique<Held>(frame.shared());
   // ZeroMQ takes no pointer to const, and only reads.
   zmq::message_t message(const_cast<char*>(bytes.data()), bytes.size(), let_go, held.get());
-  held.release();
+  (*held)->readers.fetch_add(1, std::memory_order_relaxed);
+  (void)held.release();
   return message;
 }
 
@@ -180,7 +185,9 @@ ChannelPoll::~ChannelPoll() { ::close(epoll_fd_); }
 
 void ChannelPoll::add(const Channel& channel, void* owner) {
   for (const zmq::socket_t* socket : {&channel.state_->socket, &channel.state_->monitor}) {
-    epoll_event event{.events = EPOLLIN, .data = {.ptr = owner}};
+    const bool is_event = socket == &channel.state_->monitor;
+    epoll_event event{.events = EPOLLIN,
+                      .data = {.u64 = reinterpret_cast<std::uintptr_t>(owner) | (is_event ? kEventBit : 0)}};
     const int descriptor = socket->get(zmq::sockopt::fd);
     JOBQ_CHECK(::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, descriptor, &event) == 0, "{}", std::strerror(errno));
   }
@@ -193,14 +200,14 @@ void ChannelPoll::remove(const Channel& channel) {
   }
 }
 
-void ChannelPoll::wait(std::int64_t timeout_ms, std::vector<void*>* owners) {
+void ChannelPoll::wait(std::int64_t timeout_ms, std::vector<Ready>* owners) {
   std::array<epoll_event, 256> events;
   owners->clear();
   const int ready =
       ::epoll_wait(epoll_fd_, events.data(), static_cast<int>(events.size()), static_cast<int>(timeout_ms));
   for (int i = 0; i < ready; ++i) {
-    void* owner = events.at(static_cast<std::size_t>(i)).data.ptr;  // a copy: epoll_event is packed
-    owners->push_back(owner);
+    const std::uint64_t tagged = events.at(static_cast<std::size_t>(i)).data.u64;
+    owners->push_back({reinterpret_cast<void*>(tagged & ~kEventBit), (tagged & kEventBit) != 0});
   }
 }
 

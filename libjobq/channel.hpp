@@ -68,7 +68,7 @@ class Channel {
 // on how many there are. A channel that was reported has to be read until receive() and take_events() have
 // nothing more, or it is not reported again (ZMQ_FD is edge-triggered: zmq_getsockopt(3)).
 //
-// Thread-safety: one thread at a time.
+// Thread-safety: one thread at a time, but another one may add and remove while one waits.
 class ChannelPoll {
  public:
   // Throws Error(io_error) when no descriptor is left.
@@ -77,12 +77,19 @@ class ChannelPoll {
   ChannelPoll(const ChannelPoll&) = delete;
   ChannelPoll& operator=(const ChannelPoll&) = delete;
 
-  // REQUIRES: the channel is open. `owner` is what wait() reports; not null, which is the wake-up descriptor.
+  // What has something: frames, or events of its connection.
+  struct Ready {
+    void* owner = nullptr;
+    bool is_event = false;
+  };
+
+  // REQUIRES: the channel is open. `owner` is what wait() reports, at an even address; not null, which is the wake-up
+  // descriptor.
   void add(const Channel& channel, void* owner);
   // Before the channel is closed.
   void remove(const Channel& channel);
   // Replaces `owners` by those who have something; the same one may be there twice. -1: no time limit.
-  void wait(std::int64_t timeout_ms, std::vector<void*>* owners);
+  void wait(std::int64_t timeout_ms, std::vector<Ready>* owners);
 
  private:
   int epoll_fd_ = -1;

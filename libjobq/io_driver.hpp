@@ -36,11 +36,17 @@ class IoPeer {
   IoPeer(const IoPeer&) = delete;
   IoPeer& operator=(const IoPeer&) = delete;
 
-  // All on the driver's thread.
+  // All on the driver's thread, but those of a turn that drive() gives: before_turn, turn_ended and has_outputs may then be
+  // called on another one. Never on two at once.
   virtual PeerCore& core() = 0;
   virtual void before_turn(TimeMs now) = 0;
   // True when it has given the core something to do.
   virtual bool after_turn(TimeMs now) = 0;
+  // The turn is over: what threads of the program leave to the next one is decided by how things are now. True when
+  // something has come in meanwhile that wants one at once.
+  virtual bool turn_ended() { return false; }
+  // Whether after_turn() has something to do.
+  [[nodiscard]] virtual bool has_outputs() { return true; }
   virtual void log(std::string_view line) = 0;
   [[nodiscard]] virtual PeerUse use() { return {}; }
 };
@@ -58,8 +64,15 @@ class IoDriver {
   virtual void remove(const IoPeer* peer, int linger_ms) = 0;
   // Gives the peer a turn soon.
   virtual void wake(const IoPeer* peer) = 0;
+  // Has it send what it can send at once, on this thread if the driver has nothing else to do just now. Reads nothing, and
+  // runs no callback of the program. REQUIRES: nothing is locked that a turn of the peer needs.
+  virtual void drive(const IoPeer* peer) { wake(peer); }
+  // Whether time goes on by itself: then a peer need not say each time that something waits for the next turn.
+  [[nodiscard]] virtual bool is_real_time() const { return false; }
   // The time of the cores that it drives.
   [[nodiscard]] virtual TimeMs now() const = 0;
+  // Not before now, and at most some milliseconds after it. Costs nearly nothing.
+  [[nodiscard]] virtual TimeMs now_or_soon() const { return now(); }
 };
 
 }  // namespace jobq

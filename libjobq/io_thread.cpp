@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,23 @@ namespace {
 constexpr std::int64_t kReopenMs = 100;
 constexpr std::int64_t kReopenMaxMs = 2000;
 constexpr int kFramesPerTurn = 256;  // so that one loud broker does not hold up the others
+
+// The runtime whose thread this is, and the one that this thread drives: what a callback or a log sink asks of them is
+// done after the turn.
+thread_local const IoThread* thread_of = nullptr;
+thread_local const IoThread* in_turn_of = nullptr;
+
+TimeMs coarse_now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+  return TimeMs{time.tv_sec * 1000 + time.tv_nsec / 1'000'000 + 1};
+}
+
+std::int64_t coarse_step_ms() {
+  timespec step{};
+  ::clock_getres(CLOCK_MONOTONIC_COARSE, &step);
+  return step.tv_sec * 1000 + step.tv_nsec / 1'000'000 + 1;
+}
 
 int make_wake_fd() {
   const int made = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -80,21 +98,55 @@ void IoThread::wake(const IoPeer* peer) {
   signal();
 }
 
+TimeMs IoThread::now_or_soon() const {
+  static const DurationMs step{coarse_step_ms()};
+  return coarse_now() + step;
+}
+
+void IoThread::drive(const IoPeer* peer) {
+  if (!drive_now(peer)) wake(peer);
+}
+
+// Not while a deadline has passed: what waits in the sockets is read before anything is given up for being late, and that
+// is the thread's part.
+bool IoThread::drive_now(const IoPeer* peer) noexcept {
+  if (thread_of == this || in_turn_of == this) return false;
+  const std::unique_lock turn(turn_mutex_, std::try_to_lock);
+  if (!turn.owns_lock()) return false;
+  const auto found = driven_.find(peer);
+  if (found == driven_.end() || !found->second->up || found->second->due) return false;
+  const TimeMs now = monotonic_now();
+  if (now >= sleeps_until_ || (!deadlines_.empty() && deadlines_.begin()->first <= now)) return false;
+  Driven* driven = found->second.get();
+  const IoThread* const before = std::exchange(in_turn_of, this);
+  driven->peer->before_turn(now);
+  driven->peer->core().tick(now);
+  write(driven, now);
+  keep_deadline(driven);
+  const bool more = driven->peer->turn_ended();
+  if (more || driven->peer->has_outputs()) mark_due(driven);
+  in_turn_of = before;
+  const bool earlier = !deadlines_.empty() && deadlines_.begin()->first < sleeps_until_;
+  if (!due_.empty() || earlier) signal();
+  return true;
+}
+
+// The thread itself looks at `signalled_` before it sleeps.
 void IoThread::signal() {
-  if (signalled_.exchange(true)) return;
+  if (signalled_.exchange(true) || thread_of == this) return;
   const std::uint64_t one = 1;
   while (::write(wake_fd_, &one, sizeof(one)) < 0 && errno == EINTR) {
   }
 }
 
 bool IoThread::take_orders() {
-  // Read whenever it is readable, and not only when `signalled_` is set: who signals sets that first and writes later.
-  if (signalled_.load() || std::exchange(wake_reported_, false)) {
+  // Who signals sets `signalled_` first and writes later: what is written after this is read the next time.
+  if (std::exchange(wake_reported_, false)) {
     std::uint64_t count = 0;
     while (::read(wake_fd_, &count, sizeof(count)) < 0 && errno == EINTR) {
     }
-    signalled_.store(false);
   }
+  if (signalled_.load()) signalled_.store(false);
   const std::lock_guard lock(mutex_);
   if (stopping_) return false;
   for (auto& driven : std::exchange(added_, {})) begin(std::move(driven));
@@ -130,19 +182,29 @@ void IoThread::end(const Removal& removal) {
 }
 
 void IoThread::loop() {
+  std::unique_lock turn(turn_mutex_);
+  thread_of = this;
   while (take_orders()) {
     const TimeMs now = monotonic_now();
     mark_deadlines(now);
     turns_.swap(due_);
-    for (Driven* driven : turns_) turn(driven, now);
+    for (Driven* driven : turns_) this->turn(driven, now);
     turns_.clear();
-    poll_.wait(wait_ms(monotonic_now()), &ready_);
-    for (void* owner : ready_) {
-      if (owner == nullptr) {
+    const TimeMs before_sleep = monotonic_now();
+    const std::int64_t wait = wait_ms(before_sleep);
+    sleeps_until_ = wait < 0 ? kNever : before_sleep + DurationMs{wait};
+    turn.unlock();
+    poll_.wait(wait, &ready_);
+    turn.lock();
+    sleeps_until_ = {};
+    for (const ChannelPoll::Ready& ready : ready_) {
+      if (ready.owner == nullptr) {
         wake_reported_ = true;
-      } else {
-        mark_due(static_cast<Driven*>(owner));
+        continue;
       }
+      auto* driven = static_cast<Driven*>(ready.owner);
+      (ready.is_event ? driven->has_events : driven->has_frames) = true;
+      mark_due(driven);
     }
   }
 }
@@ -161,7 +223,7 @@ void IoThread::mark_deadlines(TimeMs now) {
 }
 
 std::int64_t IoThread::wait_ms(TimeMs now) const {
-  if (!due_.empty()) return 0;
+  if (!due_.empty() || signalled_.load()) return 0;
   if (deadlines_.empty()) return -1;
   return std::clamp<std::int64_t>((deadlines_.begin()->first - now).ms, 0, 60'000);
 }
@@ -193,27 +255,34 @@ void IoThread::turn(Driven* driven, TimeMs now) {
   } while (driven->peer->after_turn(now));
   write(driven, now);
   keep_deadline(driven);
+  if (driven->peer->turn_ended()) mark_due(driven);
 }
 
 void IoThread::read(Driven* driven, TimeMs now) {
   PeerCore& core = driven->peer->core();
   std::string_view frame;
   int frames = 0;
-  while (frames < kFramesPerTurn && driven->channel->receive(&frame)) {
-    ++frames;
-    // The process may have stood still since the turn began.
-    if (driven->up) core.receive(frame, monotonic_now());
+  // The process may have stood still since the turn began.
+  const auto frame_now = [now] { return std::max(now, coarse_now()); };
+  if (driven->has_frames) {
+    while (frames < kFramesPerTurn && driven->channel->receive(&frame)) {
+      ++frames;
+      if (driven->up) core.receive(frame, frame_now());
+    }
+    driven->has_frames = frames == kFramesPerTurn;
+    if (driven->has_frames) mark_due(driven);
   }
-  if (frames == kFramesPerTurn) mark_due(driven);
-  for (const Channel::Event event : driven->channel->take_events()) {
-    if (event == Channel::Event::connected && !driven->up) {
-      driven->up = true;
-      core.connected(now);
-    } else if (event == Channel::Event::disconnected && driven->up) {
-      // Frames that came before the end of the connection are still good.
-      while (driven->channel->receive(&frame)) core.receive(frame, monotonic_now());
-      lost(driven, now);
-      break;
+  if (std::exchange(driven->has_events, false)) {
+    for (const Channel::Event event : driven->channel->take_events()) {
+      if (event == Channel::Event::connected && !driven->up) {
+        driven->up = true;
+        core.connected(now);
+      } else if (event == Channel::Event::disconnected && driven->up) {
+        // Frames that came before the end of the connection are still good.
+        while (driven->channel->receive(&frame)) core.receive(frame, frame_now());
+        lost(driven, now);
+        break;
+      }
     }
   }
   if (core.link().up() && !driven->was_greeted) {
@@ -232,7 +301,10 @@ void IoThread::write(Driven* driven, TimeMs now) {
       break;
     }
   }
-  if (!frames.empty() && driven->channel->readable()) mark_due(driven);
+  if (!frames.empty() && driven->channel->readable()) {
+    driven->has_frames = true;
+    mark_due(driven);
+  }
   if (!link.take_reconnect()) return;
   lost(driven, now);
 }
@@ -264,6 +336,7 @@ void IoThread::reopen(Driven* driven, TimeMs now) {
     return;
   }
   poll_.add(*driven->channel, driven);
+  driven->has_frames = driven->has_events = true;
   mark_due(driven);
 }
 

@@ -2,6 +2,9 @@
 // and sleeps until the next frame, wake-up or deadline. Only those that have something to do cost anything: a program
 // with a thousand clients on one runtime is no slower than one with one. Its time is the system's monotonic clock.
 //
+// While the thread sleeps, other threads may give a peer the half of a turn that sends (drive()): what was submitted is
+// then on its way without waking anybody here. Whoever turns holds turn_mutex_; the thread lets go of it to sleep.
+//
 // Thread-safety and ownership: io_driver.hpp.
 #pragma once
 
@@ -36,7 +39,10 @@ class IoThread final : public IoDriver {
   Status add(const std::shared_ptr<IoPeer>& peer, const std::string& endpoint) override;
   void remove(const IoPeer* peer, int linger_ms) override;
   void wake(const IoPeer* peer) override;
+  void drive(const IoPeer* peer) override;
+  [[nodiscard]] bool is_real_time() const override { return true; }
   [[nodiscard]] TimeMs now() const override { return monotonic_now(); }
+  [[nodiscard]] TimeMs now_or_soon() const override;
 
  private:
   struct Driven {
@@ -47,6 +53,8 @@ class IoThread final : public IoDriver {
     bool up = false;  // the transport is connected
     bool was_greeted = false;
     bool due = false;                // it is in due_
+    bool has_frames = true;          // frames may wait in the channel
+    bool has_events = true;          // and events of its connection
     std::optional<TimeMs> deadline;  // as it is in deadlines_
   };
   struct Removal {
@@ -55,6 +63,7 @@ class IoThread final : public IoDriver {
   };
 
   void loop();
+  bool drive_now(const IoPeer* peer) noexcept;  // throwing in a turn ends the process, whoever turns
   // False when the thread is to end.
   bool take_orders();
   void begin(std::unique_ptr<Driven> driven);
@@ -75,13 +84,16 @@ class IoThread final : public IoDriver {
   int wake_fd_ = -1;
   std::atomic<bool> signalled_{false};
 
-  // The thread's own.
+  // Of the thread, or of one that drives.
+  std::mutex turn_mutex_;
+  TimeMs sleeps_until_{};  // 0: it does not
   ChannelPoll poll_;
   std::unordered_map<const IoPeer*, std::unique_ptr<Driven>> driven_;
   std::vector<Driven*> due_, turns_;                // who gets a turn in the next round, and in this one
   std::set<std::pair<TimeMs, Driven*>> deadlines_;  // when each gets its next turn at the latest
-  std::vector<void*> ready_;                        // reported by poll_
-  bool wake_reported_ = false;                      // wake_fd_ was among them
+  // The thread's own.
+  std::vector<ChannelPoll::Ready> ready_;  // reported by poll_
+  bool wake_reported_ = false;             // wake_fd_ was among them
 
   std::mutex mutex_;
   std::condition_variable removed_;

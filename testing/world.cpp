@@ -215,6 +215,7 @@ void World::turn(Driven* driven) {
   for (Frame& sent : core.link().take_frames()) {
     wire_.to_broker(driven->line, lapse_.to_broker(driven->line, std::move(sent).take()));
   }
+  if (driven->peer->turn_ended()) driven->due = true;
   if (!core.link().take_reconnect()) return;
   wire_.cut(driven->line);
   connection_lost(driven);

@@ -42,6 +42,7 @@ class AdminCalls {
   void tick(TimeMs now);
   [[nodiscard]] std::optional<TimeMs> next_deadline() const;
   [[nodiscard]] std::vector<AdminCompletion> take_completions() { return std::exchange(completions_, {}); }
+  [[nodiscard]] bool has_completions() const { return !completions_.empty(); }
   void close();
 
  private:

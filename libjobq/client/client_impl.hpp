@@ -63,6 +63,8 @@ class ClientPeer final : public IoPeer {
   PeerCore& core() override { return core_; }
   void before_turn(TimeMs now) override;
   bool after_turn(TimeMs now) override;
+  bool turn_ended() override;
+  [[nodiscard]] bool has_outputs() override;
   void log(std::string_view line) override;
   [[nodiscard]] PeerUse use() override;
 
@@ -75,8 +77,19 @@ class ClientPeer final : public IoPeer {
     bool from_handler = false;
   };
 
+  // What a submission asks of the I/O thread.
+  enum class Wish : std::uint8_t { nothing, turn, send };
+  // What waits for the next turn.
+  struct Inbox {
+    std::size_t groups = 0;
+    std::size_t bytes = 0;
+    TimeMs deadline = kNever;  // the earliest
+  };
+
   [[nodiscard]] Status room_for(std::size_t jobs, std::size_t bytes) const;
-  bool take_in(Submission* submission, std::size_t bytes, EncodedGroups* large);
+  void take_in(Submission* submission, std::size_t bytes, TimeMs deadline, EncodedGroups* large);
+  Wish note(std::size_t bytes, TimeMs deadline, bool real_time);
+  EncodedGroups take_spare();
   std::uint64_t remember(Pending pending);
 
   const std::size_t jobs_max_;
@@ -96,6 +109,11 @@ class ClientPeer final : public IoPeer {
   // The inbox: what is full, in order, and then what is being filled.
   std::vector<EncodedGroups> full_;
   EncodedGroups filling_;
+  Inbox inbox_;
+  std::vector<EncodedGroups> spare_;  // empty: their memory is used again
+  // As of the end of the last turn: what would go out, and when the next one is at the latest.
+  ProducerCore::Needs needs_;
+  TimeMs next_turn_ = kNever;
   std::vector<std::pair<AdminCall, AdminDone>> admin_inbox_;
   // By token, which is a place in it. A place is given again when its group is done, the last one first.
   std::vector<Pending> pending_;

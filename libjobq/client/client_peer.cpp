@@ -21,10 +21,13 @@ namespace {
 // A group of so many bytes is encoded before the mutex is taken, for a message of its own.
 constexpr std::size_t kEncodeApart = std::size_t{64} << 10;
 
-void encode(const ClientPeer::Submission& submission, std::size_t bytes, EncodedGroups* groups) {
+constexpr std::size_t kSpares = 8;
+
+void encode(const ClientPeer::Submission& submission, std::size_t bytes, TimeMs deadline,
+            EncodedGroups* groups) {
   groups->begin(submission.queue, submission.jobs.size(), bytes + submission.queue.size());
   for (const CheckedJob& job : submission.jobs) groups->add(job.view());
-  groups->end(0, submission.timeout);
+  groups->end(0, deadline, submission.timeout);
 }
 
 }  // namespace
@@ -40,9 +43,8 @@ Status ClientPeer::room_for(std::size_t jobs, std::size_t bytes) const {
                   jobs_, bytes_, jobs_max_, bytes_max_));
 }
 
-// True when the I/O thread has to be told. REQUIRES: the mutex is held, and there is room.
-bool ClientPeer::take_in(Submission* submission, std::size_t bytes, EncodedGroups* large) {
-  const bool first = filling_.empty() && full_.empty() && admin_inbox_.empty();
+// REQUIRES: the mutex is held, and there is room.
+void ClientPeer::take_in(Submission* submission, std::size_t bytes, TimeMs deadline, EncodedGroups* large) {
   const std::size_t jobs = submission->jobs.size();
   jobs_ += jobs;
   bytes_ += bytes;
@@ -50,15 +52,42 @@ bool ClientPeer::take_in(Submission* submission, std::size_t bytes, EncodedGroup
       remember({std::move(submission->done), bytes, jobs, submission->waiter, on_handler_thread()});
   const bool is_full =
       filling_.jobs() + jobs > ProducerCore::kPackJobs || filling_.bytes() + bytes > ProducerCore::kPackBytes;
-  if (!filling_.empty() && (is_full || !large->empty())) full_.push_back(std::exchange(filling_, {}));
+  if (!filling_.empty() && (is_full || !large->empty())) {
+    full_.push_back(std::move(filling_));
+    filling_ = take_spare();
+  }
   if (!large->empty()) {
     large->groups().front().token = token;
     full_.push_back(std::move(*large));
   } else {
-    encode(*submission, bytes, &filling_);
+    encode(*submission, bytes, deadline, &filling_);
     filling_.groups().back().token = token;
   }
-  return first;
+}
+
+// REQUIRES: the mutex is held.
+EncodedGroups ClientPeer::take_spare() {
+  if (spare_.empty()) return {};
+  EncodedGroups groups = std::move(spare_.back());
+  spare_.pop_back();
+  return groups;
+}
+
+// What is in the inbox stays there until the next turn, when that sends nothing sooner and knows of no earlier deadline.
+// REQUIRES: the mutex is held.
+ClientPeer::Wish ClientPeer::note(std::size_t bytes, TimeMs deadline, bool real_time) {
+  const Inbox before = inbox_;
+  ++inbox_.groups;
+  inbox_.bytes += bytes;
+  inbox_.deadline = std::min(inbox_.deadline, deadline);
+  const bool first = before.groups == 0;
+  if (!real_time) return first ? Wish::turn : Wish::nothing;
+  if (first && needs_.idle) return Wish::send;
+  if (first && needs_.at_once) return Wish::turn;
+  if (before.groups < needs_.groups && inbox_.groups >= needs_.groups) return Wish::turn;
+  if (before.bytes < needs_.bytes && inbox_.bytes >= needs_.bytes) return Wish::turn;
+  const bool unknown = inbox_.deadline < next_turn_ && inbox_.deadline < before.deadline;
+  return unknown ? Wish::turn : Wish::nothing;
 }
 
 // REQUIRES: the mutex is held.
@@ -75,20 +104,31 @@ std::uint64_t ClientPeer::remember(Pending pending) {
 
 void ClientPeer::submit(std::span<Submission> submissions, IoDriver* io) {
   std::vector<std::pair<Submission*, Status>> refused;
-  bool wake = false;
+  Wish wish = Wish::nothing;
+  const TimeMs now = io->now_or_soon();
+  const bool real_time = io->is_real_time();
   for (Submission& submission : submissions) {
+    const TimeMs deadline = now + submission.timeout;
     std::size_t bytes = 0;
     for (const CheckedJob& job : submission.jobs) bytes += job.wire_bytes();
     EncodedGroups large;
-    if (bytes >= kEncodeApart) encode(submission, bytes, &large);
+    if (bytes >= kEncodeApart) {
+      {
+        const std::lock_guard lock(mutex_);
+        large = take_spare();
+      }
+      encode(submission, bytes, deadline, &large);
+    }
     const std::lock_guard lock(mutex_);
     if (Status room = room_for(submission.jobs.size(), bytes); room.ok()) {
-      wake = take_in(&submission, bytes, &large) || wake;
+      take_in(&submission, bytes, deadline, &large);
+      wish = std::max(wish, note(bytes, deadline, real_time));
     } else {
       refused.emplace_back(&submission, std::move(room));
     }
   }
-  if (wake) io->wake(this);
+  if (wish == Wish::send) io->drive(this);
+  if (wish == Wish::turn) io->wake(this);
   for (const auto& [submission, status] : refused) {
     submission->done(Results(submission->jobs.size(), EnqueueResult{Outcome::refused, status}));
   }
@@ -108,19 +148,19 @@ void ClientPeer::submit_admin(AdminCall call, AdminDone done, IoDriver* io) {
   io->wake(this);
 }
 
-void ClientPeer::before_turn(TimeMs now) {
+void ClientPeer::before_turn(TimeMs /*now*/) {
   std::vector<std::pair<AdminCall, AdminDone>> calls;
   bool closing = false;
   {
     const std::lock_guard lock(mutex_);
     taken_full_.swap(full_);
     std::swap(taken_, filling_);
+    inbox_ = {};
     calls.swap(admin_inbox_);
     closing = closing_;
   }
-  for (EncodedGroups& groups : taken_full_) core_.producer().submit(&groups, now);
-  taken_full_.clear();
-  core_.producer().submit(&taken_, now);
+  for (EncodedGroups& groups : taken_full_) core_.producer().submit(&groups);
+  core_.producer().submit(&taken_);
   for (auto& [call, done] : calls) {
     admin_pending_.emplace(call.token, std::move(done));
     core_.admin().submit(std::move(call));
@@ -156,6 +196,25 @@ bool ClientPeer::after_turn(TimeMs /*now*/) {
   const std::lock_guard lock(mutex_);
   if (jobs_ == 0) idle_.notify_all();
   return false;
+}
+
+bool ClientPeer::turn_ended() {
+  const ProducerCore::Needs needs = core_.producer().needs();
+  const TimeMs next_turn = core_.next_deadline().value_or(kNever);
+  const std::lock_guard lock(mutex_);
+  for (EncodedGroups& groups : taken_full_) {
+    if (groups.capacity() > 0 && spare_.size() < kSpares) spare_.push_back(std::move(groups));
+  }
+  taken_full_.clear();
+  needs_ = needs;
+  next_turn_ = next_turn;
+  if (inbox_.groups == 0) return false;
+  return needs.at_once || inbox_.groups >= needs.groups || inbox_.bytes >= needs.bytes ||
+         inbox_.deadline < next_turn;
+}
+
+bool ClientPeer::has_outputs() {
+  return core_.producer().has_completions() || core_.admin().has_completions();
 }
 
 bool ClientPeer::flush(std::chrono::milliseconds timeout, IoDriver* io) {

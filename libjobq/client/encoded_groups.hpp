@@ -27,31 +27,31 @@ class EncodedGroups {
     std::uint64_t token = 0;  // the caller's name for it
     std::size_t bytes = 0;
     std::uint32_t jobs = 0;
-    bool done = false;     // it has been completed; its bytes stay
-    TimeMs deadline{};     // set when the state machine takes it
-    DurationMs timeout{};  // what the deadline is made of
+    bool done = false;  // it has been completed; its bytes stay
+    TimeMs deadline{};
+    DurationMs timeout{};  // what the deadline was made of, for the text
   };
 
   [[nodiscard]] bool empty() const { return groups_.empty(); }
   [[nodiscard]] std::vector<Group>& groups() { return groups_; }
   [[nodiscard]] const std::vector<Group>& groups() const { return groups_; }
   [[nodiscard]] std::size_t jobs() const { return jobs_; }
-  [[nodiscard]] std::size_t bytes() const { return bytes_ ? bytes_->size() - kRoom : 0; }
+  [[nodiscard]] std::size_t bytes() const { return shared_ ? shared_->bytes.size() - kRoom : 0; }
   // The encoded group that begins at this byte of all groups.
   [[nodiscard]] std::string_view group_at(std::size_t offset) const {
-    return std::string_view(*bytes_).substr(kRoom + offset);
+    return std::string_view(shared_->bytes).substr(kRoom + offset);
   }
 
   // One group: begin(), add() for each of its jobs, end().
   void begin(std::string_view queue, std::size_t jobs, std::size_t bytes_about);
   void add(const protocol::EnqueueJob& job);
-  void end(std::uint64_t token, DurationMs timeout);
+  void end(std::uint64_t token, TimeMs deadline, DurationMs timeout);
   // Appends `count` groups of another, which begin with its `first` at its byte `offset`; how many bytes that were.
   std::size_t append(const EncodedGroups& other, std::size_t first, std::size_t count, std::size_t offset);
 
   // Nothing is left but the memory, if nobody else reads it.
   void clear();
-  [[nodiscard]] std::size_t capacity() const { return bytes_ ? bytes_->capacity() : 0; }
+  [[nodiscard]] std::size_t capacity() const { return shared_ ? shared_->bytes.capacity() : 0; }
 
   // The whole message, with this head in front. May be called again, with another head.
   [[nodiscard]] Frame frame(std::string_view head);
@@ -61,7 +61,7 @@ class EncodedGroups {
 
   void make_room(std::size_t more);
 
-  std::shared_ptr<std::string> bytes_;  // null: none yet
+  std::shared_ptr<SharedBytes> shared_;  // null: none yet
   bool framed_ = false;
   std::vector<Group> groups_;
   std::size_t jobs_ = 0;

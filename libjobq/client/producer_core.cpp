@@ -12,7 +12,7 @@ namespace jobq {
 
 namespace {
 
-constexpr std::size_t kSpareBytesMax = std::size_t{1} << 20;  // of all that is kept for its memory
+constexpr std::size_t kSpareBytesMax = std::size_t{4} << 20;  // of all that is kept for its memory
 
 EnqueueResult to_result(const protocol::EnqueueResult& wire, std::string_view group,
                         std::string_view endpoint) {
@@ -36,23 +36,14 @@ void ProducerCore::submit(const SubmittedGroup& group) {
   EncodedGroups encoded;
   encoded.begin(group.queue, group.jobs.size(), 0);
   for (const OwnedJob& job : group.jobs) encoded.add(job.view());
-  encoded.end(group.token, group.timeout);
-  encoded.groups().front().deadline = group.deadline;
-  next_expiry_ = earlier(next_expiry_, group.deadline);
-  take(&encoded);
-}
-
-void ProducerCore::submit(EncodedGroups* groups, TimeMs now) {
-  if (groups->empty()) return;
-  for (Group& group : groups->groups()) {
-    group.deadline = now + group.timeout;
-    next_expiry_ = earlier(next_expiry_, group.deadline);
-  }
-  take(groups);
+  encoded.end(group.token, group.deadline, group.timeout);
+  submit(&encoded);
 }
 
 // Joins what comes to what waits, as far as that fits into one message.
-void ProducerCore::take(EncodedGroups* groups) {
+void ProducerCore::submit(EncodedGroups* groups) {
+  if (groups->empty()) return;
+  for (const Group& group : groups->groups()) next_expiry_ = earlier(next_expiry_, group.deadline);
   const std::size_t count = groups->groups().size();
   open_groups_ += count;
   waiting_groups_ += count;
@@ -375,6 +366,17 @@ std::size_t ProducerCore::message_bytes_max() const {
   constexpr std::size_t kEnvelope = 1024;
   const std::size_t told = link_->broker().message_bytes_max;
   return (told <= kEnvelope ? limits::kMessageBytesDefault : told) - kEnvelope;
+}
+
+ProducerCore::Needs ProducerCore::needs() const {
+  Needs needs;
+  const bool up = link_->up() && open_.size() < kSequencesMax;
+  needs.at_once = up && unanswered_ < eager_in_flight_;
+  needs.idle = up && unanswered_ < kEagerInFlight && waiting_groups_ == 0;
+  if (!up || unanswered_ >= in_flight_max_) return needs;
+  needs.groups = pack_jobs_ - std::min(pack_jobs_, waiting_groups_);
+  needs.bytes = kPackBytes - std::min(kPackBytes, waiting_bytes_);
+  return needs;
 }
 
 std::optional<TimeMs> ProducerCore::next_deadline() const {

@@ -117,9 +117,8 @@ class ProducerCore {
 
   // REQUIRES: a fresh token, at least one job.
   void submit(const SubmittedGroup& group);
-  // The same for many, which are taken out of *groups; their deadlines are counted from now. What is left in *groups is
-  // empty, with memory for the next ones.
-  void submit(EncodedGroups* groups, TimeMs now);
+  // The same for many, which are taken out of *groups. What is left there is empty, with memory for the next ones.
+  void submit(EncodedGroups* groups);
   // The link has come up: everything open goes out again with the next tick.
   void welcomed();
   // The broker does not want this client at all (link.refusal()): what waits ends with that.
@@ -129,6 +128,16 @@ class ProducerCore {
   void tick(TimeMs now);
   [[nodiscard]] std::optional<TimeMs> next_deadline() const;
   [[nodiscard]] std::vector<Completion> take_completions() { return std::exchange(completions_, {}); }
+
+  // What would have to be submitted for a message to go out with the next tick.
+  struct Needs {
+    bool at_once = false;           // anything
+    bool idle = false;              // anything, and hardly anything else is on its way
+    std::size_t groups = SIZE_MAX;  // or so many groups
+    std::size_t bytes = SIZE_MAX;   // or so many bytes
+  };
+  [[nodiscard]] Needs needs() const;
+  [[nodiscard]] bool has_completions() const { return !completions_.empty(); }
 
   // Ends everything that is not yet answered.
   void close();
@@ -154,7 +163,6 @@ class ProducerCore {
     std::size_t offset = 0;
   };
 
-  void take(EncodedGroups* groups);
   void expire(TimeMs now);
   void expire_in(EncodedGroups* groups, std::size_t first, bool sent, TimeMs now);
   void fail_waiting(const Status& status);

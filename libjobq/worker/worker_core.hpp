@@ -134,6 +134,7 @@ class WorkerCore final : public PeerCore {
   [[nodiscard]] Link& link() override { return link_; }
 
   [[nodiscard]] std::vector<WorkerEvent> take_events() { return std::exchange(events_, {}); }
+  [[nodiscard]] bool has_events() const { return !events_.empty(); }
 
   // A handler has begun with it: max_run_time counts from here.
   void started(const protocol::LeaseRef& lease, TimeMs now);

@@ -37,7 +37,8 @@ void WorkerPeer::finished(JobOutcome outcome) {
     woken = outcomes_can_wait_ || !inbox_.finished.empty();  // the first one has woken it
     inbox_.finished.push_back(std::move(outcome));
   }
-  if (!woken) wake();
+  if (woken) return;
+  if (const std::shared_ptr<Runtime> runtime = runtime_.lock()) runtime->driver().drive(this);
 }
 
 void WorkerPeer::extend(const protocol::LeaseRef& lease) {
@@ -116,19 +117,18 @@ bool WorkerPeer::after_turn(TimeMs now) {
   }
   if (!fresh_.empty()) pool_->push(&fresh_);
   registered_.store(core_.registered());
-  bool missed = false;
-  {
-    const std::lock_guard lock(mutex_);
-    outcomes_can_wait_ = core_.registered() && !core_.wants_outcomes();
-    missed = !outcomes_can_wait_ && !inbox_.finished.empty();
-  }
-  if (missed) wake();
   turned_at_.store(std::chrono::steady_clock::now().time_since_epoch().count());
   if (core_.done() && !done_.exchange(true)) {
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(changed_fd_, &one, sizeof(one));
   }
   return fed_;
+}
+
+bool WorkerPeer::turn_ended() {
+  const std::lock_guard lock(mutex_);
+  outcomes_can_wait_ = core_.registered() && !core_.wants_outcomes();
+  return !outcomes_can_wait_ && !inbox_.finished.empty();
 }
 
 void WorkerPeer::take(worker_event::Run event, TimeMs /*now*/) {

@@ -45,6 +45,8 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
   PeerCore& core() override { return core_; }
   void before_turn(TimeMs now) override;
   bool after_turn(TimeMs now) override;
+  bool turn_ended() override;
+  [[nodiscard]] bool has_outputs() override { return core_.has_events() || (core_.done() && !done_.load()); }
   [[nodiscard]] PeerUse use() override;
   // REQUIRES: no longer driven.
   [[nodiscard]] const WorkerCore& idle_core() const { return core_; }
