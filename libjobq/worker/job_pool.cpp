@@ -90,11 +90,13 @@ std::size_t JobPool::stop() {
 }
 
 void JobPool::work(const std::shared_ptr<std::atomic<bool>>& busy) {
+  JobRun::Clock::time_point last_end{};  // of a handler, when the next one begins right after it
   for (;;) {
     Run run;
     {
       std::unique_lock lock(mutex_);
       while (!stopping_ && waiting_.empty()) {
+        last_end = {};
         ++idle_;
         work_.wait(lock);
         --idle_;
@@ -104,15 +106,15 @@ void JobPool::work(const std::shared_ptr<std::atomic<bool>>& busy) {
       waiting_.pop_front();
       *busy = true;
     }
-    JobOutcome outcome = this->run(run.get());
+    if (last_end == JobRun::Clock::time_point{}) last_end = now_();
+    JobOutcome outcome = this->run(run.get(), &last_end);
     run.reset();
     *busy = false;  // before anybody hears of it: what is reported is not left behind
     finished_(std::move(outcome));
   }
 }
 
-JobOutcome JobPool::run(JobRun* run) {
-  const auto begun = now_();
+JobOutcome JobPool::run(JobRun* run, JobRun::Clock::time_point* begun) {
   JobOutcome outcome;
   outcome.lease = run->job.lease;
   const auto found = handlers_.find(run->job.type);
@@ -121,7 +123,7 @@ JobOutcome JobPool::run(JobRun* run) {
     outcome.kind = OutcomeKind::no_handler;
     return outcome;
   }
-  run->begin(begun);
+  run->begin(*begun);
   if (run->job.max_run.ms != 0) started_(run->job.lease);
   Context context(run);
   std::string error;
@@ -143,7 +145,9 @@ JobOutcome JobPool::run(JobRun* run) {
     outcome.kind = interrupted ? OutcomeKind::release : OutcomeKind::nack;
     if (!interrupted) outcome.text = std::move(error);
   }
-  outcome.ran_for = to_ms(std::chrono::duration_cast<std::chrono::milliseconds>(now_() - begun));
+  const auto ended = now_();
+  outcome.ran_for = to_ms(std::chrono::duration_cast<std::chrono::milliseconds>(ended - *begun));
+  *begun = ended;
   return outcome;
 }
 

@@ -56,7 +56,8 @@ class JobPool : public std::enable_shared_from_this<JobPool> {
   };
 
   void work(const std::shared_ptr<std::atomic<bool>>& busy);
-  JobOutcome run(JobRun* run);
+  // `begun`: when the handler begins; when it has ended is left there.
+  JobOutcome run(JobRun* run, JobRun::Clock::time_point* begun);
 
   Started started_;
   Finished finished_;

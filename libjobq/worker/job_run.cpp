@@ -24,6 +24,21 @@ JobRun::JobRun(DeliveredJob its_job, TimeMs until, std::shared_ptr<const Extend>
       extend_(std::move(extend)),
       owned_until_ms_(until.ms) {}
 
+void JobRun::reuse(DeliveredJob its_job, TimeMs until) {
+  job = std::move(its_job);
+  id = to_text(job.lease.job);
+  headers = unpacked(job.headers);
+  lost_.store(false, std::memory_order_relaxed);
+  owned_until_ms_.store(until.ms, std::memory_order_relaxed);
+  deadline_ = Clock::time_point::max();
+  decided_.reset();
+}
+
+bool JobRun::reusable() const {
+  const std::lock_guard lock(mutex_);
+  return !stop_.stop_possible() && reason_.load() == StopReason::none;
+}
+
 void JobRun::begin(Clock::time_point now) {
   if (job.max_run.ms == 0) return;
   const std::lock_guard lock(mutex_);

@@ -33,10 +33,15 @@ class JobRun {
 
   // `extend`: passes the wish on to the state machine; one for all jobs of a worker.
   JobRun(DeliveredJob job, TimeMs owned_until, std::shared_ptr<const Extend> extend);
+  // Makes it the run of another job. REQUIRES: nobody else has it any more, and its handler was not asked to stop, nor
+  // asked whether it was.
+  void reuse(DeliveredJob job, TimeMs owned_until);
+  [[nodiscard]] bool reusable() const;
 
-  const DeliveredJob job;
-  const std::string id;
-  const Headers headers;
+  // Set before its handler begins, and not changed until all is over.
+  DeliveredJob job;
+  std::string id;
+  Headers headers;
 
   // A handler begins with it: its time counts from here.
   void begin(Clock::time_point now);

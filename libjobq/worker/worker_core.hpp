@@ -120,7 +120,9 @@ class WorkerCore final : public PeerCore {
   static constexpr std::size_t kOutcomeMessagesInFlight = 2;
   static constexpr DurationMs kAnswerTimeout{15'000};  // silence on a connection that is up: a new one
   static constexpr DurationMs kHeartbeatDefault{5000};
-  static constexpr DurationMs kOverslept{500};  // a turn later than it was due by this: it stood still
+  static constexpr std::size_t kSpareJobs = 1024;   // kept for their memory
+  static constexpr std::size_t kSpareBytes = 4096;  // of the body of each, at most
+  static constexpr DurationMs kOverslept{500};      // a turn later than it was due by this: it stood still
 
   WorkerCore(LinkIdentity identity, WorkerSetup setup);
   WorkerCore(const WorkerCore&) = delete;
@@ -134,7 +136,14 @@ class WorkerCore final : public PeerCore {
   [[nodiscard]] Link& link() override { return link_; }
 
   [[nodiscard]] std::vector<WorkerEvent> take_events() { return std::exchange(events_, {}); }
+  // The same into *events, whose memory is used again.
+  void take_events(std::vector<WorkerEvent>* events) {
+    events->clear();
+    events->swap(events_);
+  }
   [[nodiscard]] bool has_events() const { return !events_.empty(); }
+  // A job that is over: the memory of its strings serves the next ones.
+  void recycle(DeliveredJob job);
 
   // A handler has begun with it: max_run_time counts from here.
   void started(const protocol::LeaseRef& lease, TimeMs now);
@@ -208,6 +217,7 @@ class WorkerCore final : public PeerCore {
   void wait_again(const protocol::LeaseRef& lease, Unanswered* unanswered);
   void on_settled(const std::vector<protocol::ClaimResult>& results, const Sent& sent);
   void on_push(const protocol::ReplyMessage& message, TimeMs now);
+  DeliveredJob owned(const protocol::Delivery& delivery);
 
   void notice_standstill(TimeMs now);
   void check_leases(TimeMs now);
@@ -252,6 +262,7 @@ class WorkerCore final : public PeerCore {
   std::optional<Drain> drain_;
   std::size_t handed_back_ = 0;
   std::vector<WorkerEvent> events_;
+  std::vector<DeliveredJob> spare_;  // what was given to recycle()
 };
 
 }  // namespace jobq

@@ -90,7 +90,7 @@ void WorkerPeer::before_turn(TimeMs now) {
   }
   for (const protocol::LeaseRef& lease : inbox.started) core_.started(lease, now);
   for (JobOutcome& outcome : inbox.finished) {
-    runs_.erase(outcome.lease);
+    forget(outcome.lease);
     core_.finish(std::move(outcome), now);
   }
   inbox.finished.clear();
@@ -110,11 +110,24 @@ void WorkerPeer::before_turn(TimeMs now) {
   }
 }
 
+// Its handler is done with it.
+void WorkerPeer::forget(const protocol::LeaseRef& lease) {
+  auto found = runs_.find(lease);
+  if (found == runs_.end()) return;
+  JobPool::Run run = std::move(found->second);
+  runs_.erase(found);
+  if (run.use_count() > 1) return;
+  core_.recycle(std::move(run->job));
+  if (spare_.size() < WorkerCore::kSpareJobs && run->reusable()) spare_.push_back(std::move(run));
+}
+
 bool WorkerPeer::after_turn(TimeMs now) {
   fed_ = false;
-  for (WorkerEvent& event : core_.take_events()) {
+  core_.take_events(&events_before_);
+  for (WorkerEvent& event : events_before_) {
     std::visit([&](auto& what) { take(std::move(what), now); }, event);
   }
+  events_before_.clear();
   if (!fresh_.empty()) pool_->push(&fresh_);
   registered_.store(core_.registered());
   turned_at_.store(std::chrono::steady_clock::now().time_since_epoch().count());
@@ -139,7 +152,14 @@ void WorkerPeer::take(worker_event::Run event, TimeMs /*now*/) {
           if (const auto self = peer.lock()) self->extend(which);
         });
   }
-  auto run = std::make_shared<JobRun>(std::move(event.job), event.owned_until, extend_);
+  JobPool::Run run;
+  if (spare_.empty()) {
+    run = std::make_shared<JobRun>(std::move(event.job), event.owned_until, extend_);
+  } else {
+    run = std::move(spare_.back());
+    spare_.pop_back();
+    run->reuse(std::move(event.job), event.owned_until);
+  }
   runs_[lease] = run;
   fresh_.push_back(std::move(run));
 }

@@ -68,6 +68,7 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
   };
 
   void wake();
+  void forget(const protocol::LeaseRef& lease);
   void take(worker_event::Run event, TimeMs now);
   void take(const worker_event::Stop& event, TimeMs now);
   void take(const worker_event::Extended& event, TimeMs now);
@@ -95,7 +96,9 @@ class WorkerPeer final : public IoPeer, public std::enable_shared_from_this<Work
   std::pmr::unordered_map<protocol::LeaseRef, std::shared_ptr<JobRun>, LeaseHash> runs_{&memory_};
   std::shared_ptr<const JobRun::Extend> extend_;  // made with the first job
   std::vector<JobPool::Run> fresh_;               // of this turn, on their way to the pool
-  std::vector<JobOutcome> finished_before_;       // empty: kept for its memory
+  std::vector<JobOutcome> finished_before_;       // these two are empty: kept for their memory
+  std::vector<WorkerEvent> events_before_;
+  std::vector<JobPool::Run> spare_;  // runs that are over, and whose memory serves the next ones
   bool fed_ = false;
   bool draining_ = false;
 

@@ -32,8 +32,14 @@ bool is_final(Code code) {
   }
 }
 
-DeliveredJob owned(const protocol::Delivery& delivery) {
+}  // namespace
+
+DeliveredJob WorkerCore::owned(const protocol::Delivery& delivery) {
   DeliveredJob job;
+  if (!spare_.empty()) {
+    job = std::move(spare_.back());
+    spare_.pop_back();
+  }
   job.lease = delivery.lease;
   job.attempt = delivery.attempt;
   job.max_attempts = delivery.max_attempts;
@@ -47,7 +53,10 @@ DeliveredJob owned(const protocol::Delivery& delivery) {
   return job;
 }
 
-}  // namespace
+void WorkerCore::recycle(DeliveredJob job) {
+  if (spare_.size() < kSpareJobs && job.body.capacity() + job.headers.capacity() <= kSpareBytes)
+    spare_.push_back(std::move(job));
+}
 
 void WorkerCore::receive(std::string_view frame, TimeMs now) {
   const Result<protocol::ReplyMessage> message = protocol::decode_reply(frame, {limits::kMessageBytesMax});
