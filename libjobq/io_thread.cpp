@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::int64_t kReopenMs = 100;
 constexpr std::int64_t kReopenMaxMs = 2000;
+constexpr std::size_t kCrowd = 32;
 constexpr int kFramesPerTurn = 256;  // so that one loud broker does not hold up the others
 
 // The runtime whose thread this is, and the one that this thread drives: what a callback or a log sink asks of them is
@@ -246,6 +247,7 @@ void IoThread::keep_deadline(Driven* driven) {
 
 void IoThread::turn(Driven* driven, TimeMs now) {
   driven->due = false;
+  driven->peer->core().crowded(driven_.size() > kCrowd);
   driven->peer->before_turn(now);
   if (driven->reopen_at.is_set() && driven->reopen_at <= now) reopen(driven, now);
   read(driven, now);

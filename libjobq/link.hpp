@@ -111,6 +111,9 @@ class PeerCore {
   // When tick() has work again if nothing else happens.
   [[nodiscard]] virtual std::optional<TimeMs> next_deadline() const = 0;
   [[nodiscard]] virtual Link& link() = 0;
+  // Whether many others are driven by the same thread: then what is small waits for the answer to what is on its way,
+  // since messages and turns are what that thread is busy with.
+  virtual void crowded(bool /*on*/) {}
 };
 
 // The earlier of two times that may be absent.

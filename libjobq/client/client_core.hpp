@@ -25,6 +25,7 @@ class ClientCore final : public PeerCore {
   void tick(TimeMs now) override;
   [[nodiscard]] std::optional<TimeMs> next_deadline() const override;
   [[nodiscard]] Link& link() override { return link_; }
+  void crowded(bool on) override { producer_.crowded(on); }
 
   [[nodiscard]] ProducerCore& producer() { return producer_; }
   [[nodiscard]] AdminCalls& admin() { return admin_; }

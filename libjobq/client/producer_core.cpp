@@ -372,7 +372,7 @@ ProducerCore::Needs ProducerCore::needs() const {
   Needs needs;
   const bool up = link_->up() && open_.size() < kSequencesMax;
   needs.at_once = up && unanswered_ < eager_in_flight_;
-  needs.idle = up && unanswered_ < kEagerInFlight && waiting_groups_ == 0;
+  needs.idle = needs.at_once && unanswered_ < kEagerInFlight && waiting_groups_ == 0;
   if (!up || unanswered_ >= in_flight_max_) return needs;
   needs.groups = pack_jobs_ - std::min(pack_jobs_, waiting_groups_);
   needs.bytes = kPackBytes - std::min(kPackBytes, waiting_bytes_);

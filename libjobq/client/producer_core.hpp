@@ -115,6 +115,11 @@ class ProducerCore {
         in_flight_max_(pack ? kInFlightMax : kUnpackedInFlightMax),
         eager_in_flight_(pack ? kEagerInFlight : kUnpackedInFlightMax) {}
 
+  // One small message at a time instead of kEagerInFlight.
+  void crowded(bool on) {
+    if (pack_jobs_ > 1) eager_in_flight_ = on ? 1 : kEagerInFlight;
+  }
+
   // REQUIRES: a fresh token, at least one job.
   void submit(const SubmittedGroup& group);
   // The same for many, which are taken out of *groups. What is left there is empty, with memory for the next ones.
@@ -189,7 +194,8 @@ class ProducerCore {
 
   Link* link_;
   ProducerId id_;
-  const std::size_t pack_jobs_, in_flight_max_, eager_in_flight_;
+  const std::size_t pack_jobs_, in_flight_max_;
+  std::size_t eager_in_flight_;
   bool established_ = false;  // the broker has stored something of this producer
   std::uint64_t next_sequence_ = 1;
   protocol::Incarnation incarnation_{};

@@ -134,6 +134,7 @@ class WorkerCore final : public PeerCore {
   void tick(TimeMs now) override;
   [[nodiscard]] std::optional<TimeMs> next_deadline() const override;
   [[nodiscard]] Link& link() override { return link_; }
+  void crowded(bool on) override { outcome_messages_max_ = on ? 1 : kOutcomeMessagesInFlight; }
 
   [[nodiscard]] std::vector<WorkerEvent> take_events() { return std::exchange(events_, {}); }
   // The same into *events, whose memory is used again.
@@ -167,7 +168,7 @@ class WorkerCore final : public PeerCore {
   [[nodiscard]] std::size_t held() const { return held_.size(); }
   [[nodiscard]] std::size_t unanswered() const { return outcomes_.size(); }
   // Whether an outcome would be sent at once. Otherwise it goes with the next answer of the broker.
-  [[nodiscard]] bool wants_outcomes() const { return outcome_messages_ < kOutcomeMessagesInFlight; }
+  [[nodiscard]] bool wants_outcomes() const { return outcome_messages_ < outcome_messages_max_; }
   [[nodiscard]] std::size_t handed_back() const { return handed_back_; }
 
  private:
@@ -259,6 +260,7 @@ class WorkerCore final : public PeerCore {
   std::optional<TimeMs> next_look_;         // nothing is due among the held ones before this
   Awaited awaited_;
   std::size_t outcome_messages_ = 0;  // of awaited_, those that carry outcomes
+  std::size_t outcome_messages_max_ = kOutcomeMessagesInFlight;
   std::optional<Drain> drain_;
   std::size_t handed_back_ = 0;
   std::vector<WorkerEvent> events_;
