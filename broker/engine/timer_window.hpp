@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstddef>
-#include <map>
+#include <memory>
 #include <optional>
+#include <utility>
 
 #include "broker/engine/types.hpp"
 #include "broker/store/store.hpp"
+#include "libjobq/base/sorted_chunks.hpp"
 
 namespace jobq {
 
@@ -18,23 +20,22 @@ class TimerWindow {
   [[nodiscard]] std::size_t size() const { return timers_.size(); }
   [[nodiscard]] bool more() const { return more_; }
   [[nodiscard]] const TimerKey& horizon() const { return horizon_; }
-  [[nodiscard]] const std::map<TimerKey, JobMeta>& timers() const { return timers_; }
 
   void expect_more() { more_ = true; }
 
   // Left to the store when it lies behind the horizon.
   void insert(const TimerKey& key, const JobMeta& meta, std::size_t capacity) {
     if (more_ && key > horizon_) return;
-    timers_.emplace(key, meta);
+    put(key, meta);
     while (timers_.size() > capacity) {
-      timers_.erase(std::prev(timers_.end()));
-      horizon_ = timers_.empty() ? horizon_ : std::prev(timers_.end())->first;
+      timers_.pop_back();
+      horizon_ = timers_.empty() ? horizon_ : timers_.back().key;
       more_ = true;
     }
   }
   void append_page(const TimerPage& page) {
     for (const TimerEntry& entry : page.timers) {
-      timers_.emplace(entry.key, entry.meta);
+      put(entry.key, entry.meta);
       horizon_ = std::max(horizon_, entry.key);
     }
     more_ = !page.end;
@@ -43,18 +44,28 @@ class TimerWindow {
 
   [[nodiscard]] std::optional<TimeMs> next() const {
     if (timers_.empty()) return std::nullopt;
-    return timers_.begin()->first.at;
+    return timers_.front().key.at;
   }
   // The first timer if it is due at `now`.
   std::optional<TimerEntry> pop_due(TimeMs now) {
-    if (timers_.empty() || timers_.begin()->first.at > now) return std::nullopt;
-    TimerEntry entry{timers_.begin()->first, timers_.begin()->second};
-    timers_.erase(timers_.begin());
-    return entry;
+    if (timers_.empty() || timers_.front().key.at > now) return std::nullopt;
+    const Timer timer = timers_.pop_front();
+    return TimerEntry{timer.key, *timer.meta};
   }
 
  private:
-  std::map<TimerKey, JobMeta> timers_;
+  struct Timer {
+    TimerKey key;
+    std::unique_ptr<JobMeta> meta;  // apart: an insert moves many timers
+  };
+  struct KeyOf {
+    const TimerKey& operator()(const Timer& timer) const { return timer.key; }
+  };
+  void put(const TimerKey& key, const JobMeta& meta) {
+    timers_.insert({key, std::make_unique<JobMeta>(meta)});
+  }
+
+  SortedChunks<Timer, TimerKey, KeyOf> timers_;
   TimerKey horizon_{};
   bool more_ = false;
 };
