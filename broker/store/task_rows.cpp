@@ -16,7 +16,8 @@ Key<12> task_key(std::uint64_t task) { return Key<12>{}.add_bytes(kTaskPrefix).a
 
 // Rows that only begin like a task's are somebody else's.
 std::optional<std::uint64_t> parse_task_key(std::string_view key) {
-  if (key.size() != kTaskPrefix.size() + sizeof(std::uint64_t)) return std::nullopt;
+  if (!key.starts_with(kTaskPrefix) || key.size() != kTaskPrefix.size() + sizeof(std::uint64_t))
+    return std::nullopt;
   return get_big_endian<std::uint64_t>(key.data() + kTaskPrefix.size());
 }
 
@@ -85,31 +86,25 @@ void LmdbStore::apply(Batch* batch, const change::RemoveTask& remove) {
 
 void LmdbStore::recover_tasks(const Txn& txn, Recovered* found) {
   if (const auto next = txn.get(Table::meta, kNextTask)) found->next_task = ByteReader(*next).number();
+  // All rows, whatever their names: one that is damaged may be a task whose name has changed, and would be forgotten.
   Cursor cursor = txn.cursor(Table::meta);
-  for (bool more = cursor.seek(kTaskPrefix); more && cursor.key().starts_with(kTaskPrefix);
-       more = cursor.next()) {
-    if (const auto task = parse_task_key(cursor.key()))
-      found->tasks.push_back(decode_task(*task, cursor.sound_value()));
+  for (bool more = cursor.first(); more; more = cursor.next()) {
+    const std::string_view row = cursor.sound_value();
+    if (const auto task = parse_task_key(cursor.key())) found->tasks.push_back(decode_task(*task, row));
   }
 }
 
 // What recover_tasks() would refuse.
 void StoreChecker::check_tasks() {
-  const auto sound = [&](std::string_view key, const auto& read) {
-    try {
-      read();
-    } catch (const StoreError& error) {
-      problem(Table::meta, key, error.status().text());
-    }
-  };
-  sound(kNextTask, [&] {
-    if (const auto next = txn_.get(Table::meta, kNextTask)) ByteReader(*next).number();
-  });
   Cursor cursor = txn_.cursor(Table::meta);
-  for (bool more = cursor.seek(kTaskPrefix); more && cursor.key().starts_with(kTaskPrefix);
-       more = cursor.next()) {
-    if (const auto task = parse_task_key(cursor.key()))
-      sound(cursor.key(), [&] { decode_task(*task, cursor.sound_value()); });
+  for (bool more = cursor.first(); more; more = cursor.next()) {
+    try {
+      const std::string_view row = cursor.sound_value();
+      if (cursor.key() == kNextTask) ByteReader(row).number();
+      if (const auto task = parse_task_key(cursor.key())) decode_task(*task, row);
+    } catch (const StoreError& error) {
+      problem(Table::meta, cursor.key(), error.status().text());
+    }
   }
 }
 

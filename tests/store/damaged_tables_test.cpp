@@ -104,6 +104,13 @@ TEST_CASE("names, counts and marks") {
            "checksum does not fit", "checksum does not fit"},
           {"number of the next task damaged", [](Txn* t) { spoil(t, Table::meta, "next_task"); },
            "checksum does not fit", "checksum does not fit"},
+          {"a name that has changed",
+           [](Txn* t) {
+             const std::string task("task\0\0\0\0\0\0\0\1", 12), other("lask\0\0\0\0\0\0\0\1", 12);
+             t->put_unsound(Table::meta, other, value_of(t, Table::meta, task));
+             t->erase(Table::meta, task);
+           },
+           "checksum does not fit", "checksum does not fit"},
           {"row like a task", [](Txn* t) { t->put(Table::meta, "tasks", "x"); }, ""},
       });
 }
