@@ -32,6 +32,7 @@ def environment(bug):
     variables = dict(
         os.environ, LC_ALL="C.UTF-8", JOBQ_SOURCE_ROOT=str(SOURCES), JOBQ_SIM=str(BUILD / "tests/sim/jobq-sim"),
         JOBQ_RECORDER=str(BUILD / "tests/faults/jobq_recorder.so"), JOBQ_BATCH_WRITER=str(BUILD / "tests/faults/batch_writer"),
+        JOBQ_POWER_CUT_SECONDS="45",
         PYTHONDONTWRITEBYTECODE="1")
     variables.pop("JOBQ_PLANTED_BUG", None)
     if bug:

@@ -19,7 +19,7 @@ import unittest
 from judged_load import SEED, JudgedLoad, processes, wait_until
 
 SHUTDOWNS = int(os.environ.get("JOBQ_SHUTDOWNS", "60"))
-SECONDS = int(os.environ.get("JOBQ_SHUTDOWN_SECONDS", "20"))  # for each file system
+SECONDS = int(os.environ.get("JOBQ_SHUTDOWN_SECONDS", "60"))  # for each file system
 SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32): XFS_IOC_GOINGDOWN and EXT4_IOC_SHUTDOWN
 LOG_IS_FLUSHED, NOTHING_IS_FLUSHED = 1, 2
 DISK_BYTES = {"ext4": 320 << 20, "xfs": 320 << 20}

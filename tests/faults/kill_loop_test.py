@@ -13,7 +13,7 @@ import unittest
 from judged_load import QUEUE, SEED, JudgedLoad, processes, wait_until
 
 KILLS = int(os.environ.get("JOBQ_KILLS", "300"))
-KILL_SECONDS = int(os.environ.get("JOBQ_KILL_SECONDS", "60"))
+KILL_SECONDS = int(os.environ.get("JOBQ_KILL_SECONDS", "180"))
 DEATHS = int(os.environ.get("JOBQ_DEATHS", "40"))
 FREEZES = int(os.environ.get("JOBQ_FREEZES", "2"))
 RESTARTS = int(os.environ.get("JOBQ_RESTARTS", "10"))
