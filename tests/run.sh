@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, runs every test, and ends with a line "N passed, N failed[, N skipped]".
-#   tests/run.sh           everything: about 25 minutes on two cores, less when ccache is warm
+#   tests/run.sh           everything: about 30 minutes on two cores, less when ccache is warm
 #   tests/run.sh --quick   the subset for the inner loop: unit tests and the quick end-to-end tests, plain build only
 # The exit code is 0 when nothing failed. Build directories: build-test/, build-asan/, build-tsan/.
 # docs/testing.md says what the suites are and how to run one test alone.
