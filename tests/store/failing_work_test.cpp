@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <tuple>
 #include <vector>
@@ -151,6 +152,24 @@ TEST_CASE("health that cannot be read is said, and the figures before stand") {
       CHECK(working.tested.store().health().map_bytes == LmdbUnderTest::small_options().map_bytes);
     }
   }
+}
+
+TEST_CASE("a commit for which the disk takes a second is counted as slow") {
+  Working working;
+  working.enqueue();
+  REQUIRE(working.submit().ok());
+  CHECK(working.tested.store().health().slow_commits == 0);
+  const auto begun = std::chrono::steady_clock::now();
+  const Failing failing({.call = "mdb_txn_commit", .first = [&] {
+                           while (std::chrono::steady_clock::now() - begun <
+                                  std::chrono::milliseconds(kSlowCommit.ms + 1)) {
+                           }
+                         }});
+  working.enqueue();
+  REQUIRE(working.submit().ok());
+  CHECK(failing.met() == 1);
+  CHECK(working.tested.store().health().slow_commits == 1);
+  CHECK(working.tested.store().health().commit_us_max > 900'000);
 }
 
 TEST_CASE("numbers that a mark skips belong to nobody") {
