@@ -357,7 +357,8 @@ TEST_CASE_FIXTURE(Fixture, "a handler that ignores its stop token holds nothing 
   auto ended = std::make_shared<std::latch>(1);
   const auto begin = std::chrono::steady_clock::now();
   {
-    RunningWorker worker{broker.endpoint(), {.queues = {"q"}, .drain_timeout = 500ms, .stop_grace = 100ms}};
+    RunningWorker worker{broker.endpoint(),
+                         {.queues = {"q"}, .drain_timeout = patient(1000ms), .stop_grace = 100ms}};
     worker->on_any([=](Context&) {
       *running = true;
       release->wait();
