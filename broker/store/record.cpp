@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "broker/store/record_type.hpp"
 #include "libjobq/base/bytes.hpp"
 #include "libjobq/base/check.hpp"
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::uint8_t kRecordVersion = 1;
 constexpr std::size_t kFixedBytes = 1 + 1 + 4 + 4 + 8 + 2 + 2 + 4 + 1;
+constexpr std::size_t kTypeAt = 1 + 1 + 4;
 constexpr std::size_t kFieldHeadBytes = 3;
 
 // DO NOT RENUMBER. Readers skip a tag they do not know, unless its highest bit is set: then the record cannot
@@ -185,6 +187,14 @@ std::optional<JobRecord> decode_record(JobId job, std::string_view bytes) {
   if (!in.ok || !in.rest.empty()) return std::nullopt;
   record.meta.bytes = record.body_bytes + headers;
   return record;
+}
+
+std::string with_type(std::string_view record, TypeNo type) {
+  std::string changed(record);
+  JOBQ_CHECK(changed.size() >= kFixedBytes);
+  const TypeNo big = to_big_endian(type);
+  std::memcpy(changed.data() + kTypeAt, &big, sizeof big);
+  return changed;
 }
 
 }  // namespace jobq::lmdb

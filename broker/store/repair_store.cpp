@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "broker/store/keys.hpp"
+#include "broker/store/record_type.hpp"
 #include "broker/store/store_files.hpp"
 #include "libjobq/base/bytes.hpp"
 
@@ -15,6 +17,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::uint64_t kMapBytes = std::uint64_t{1} << 40;  // address space only
+constexpr TypeNo kTypesMax = 1'000'000;                      // limits.types may not be set to more
 
 std::string line_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
@@ -124,8 +127,32 @@ void Repair::read_names() {
   }
   types_.emplace(0, "");
   for (const auto& [key, row] : salvage_.types) {
-    if (const auto number = parse_number_key(key)) types_.emplace(*number, row);
+    const auto number = parse_number_key(key);
+    if (!number) continue;
+    if (*number <= kTypesMax) {
+      types_.emplace(*number, row);
+    } else {
+      changed(fmt::format("job type number {}: a store has no such number; its row is left out", *number));
+    }
   }
+}
+
+// Numbers of types have no gaps: one that a fault has made up would want a row for each number below it.
+TypeNo Repair::type_for(TypeNo stored) {
+  if (stored <= kTypesMax && !given_anew_.contains(stored)) {
+    if (types_.emplace(stored, fmt::format("repaired-{}", stored)).second) say_lost_types(stored, stored);
+    return stored;
+  }
+  const auto [found, made] = renumbered_.emplace(stored, 0);
+  if (made) {
+    const TypeNo next = mark_.next_type <= kTypesMax ? mark_.next_type : 0;
+    found->second = std::max(types_.rbegin()->first + 1, next);
+    given_anew_.insert(found->second);
+    const std::string& name = types_.emplace(found->second, fmt::format("repaired-{}", stored)).first->second;
+    changed(fmt::format("job type number {}: a store has no such number; it is number {} and called '{}' now",
+                        stored, found->second, name));
+  }
+  return found->second;
 }
 
 QueueRow& Repair::queue(QueueNo number) {
@@ -153,12 +180,11 @@ void Repair::write(const SavedJob& job) {
     range_no_ = range_of(job.job);
   }
   queue(meta.lane.queue);
-  if (types_.emplace(meta.lane.type, fmt::format("repaired-{}", meta.lane.type)).second) {
-    changed(fmt::format("job type number {0}: its name is lost; it is called 'repaired-{0}' now",
-                        meta.lane.type));
-  }
+  Lane lane = meta.lane;
+  lane.type = type_for(lane.type);
 
-  out_->put(job.moved ? Table::moved : Table::jobs, job_key(job.job), job.record,
+  out_->put(job.moved ? Table::moved : Table::jobs, job_key(job.job),
+            lane.type == meta.lane.type ? std::string(job.record) : with_type(job.record, lane.type),
             job.moved ? Put::upsert : Put::append);
   for (std::size_t part = 0; part < job.parts.size(); ++part)
     out_->put(Table::bodies, body_key(job.job, static_cast<std::uint16_t>(part)), job.parts[part],
@@ -204,9 +230,9 @@ void Repair::write(const SavedJob& job) {
     return;
   }
   ++counted.ready;
-  ++lanes_[meta.lane];
+  ++lanes_[lane];
   if (job.job.value < indexed_below_)
-    range_[meta.lane].push_back(static_cast<std::uint16_t>(job.job.value % kRangeJobs));
+    range_[lane].push_back(static_cast<std::uint16_t>(job.job.value % kRangeJobs));
 }
 
 void Repair::end_block() {
@@ -262,17 +288,28 @@ void Repair::write_queues() {
   }
 }
 
+void Repair::say_lost_types(TypeNo first, TypeNo last) {
+  if (first == last) {
+    changed(fmt::format("job type number {0}: its name is lost; it is called 'repaired-{0}' now", first));
+  } else {
+    changed(
+        fmt::format("job types number {0} to {1}: their names are lost; they are called 'repaired-{0}' to "
+                    "'repaired-{1}' now",
+                    first, last));
+  }
+}
+
 void Repair::write_lanes() {
   for (const auto& [lane, ready] : lanes_) {
     encode_count(ready, &row_);
     out_->put(Table::lanes, lane_key(lane), row_);
   }
-  // Without a gap.
+  // Without a gap. A line for each run of lost names: there may be hundreds of thousands.
+  TypeNo lost_from = 0;
   for (TypeNo type = 1; type <= types_.rbegin()->first; ++type) {
     const auto [found, made] = types_.emplace(type, fmt::format("repaired-{}", type));
-    if (made)
-      changed(
-          fmt::format("job type number {}: its name is lost; it is called '{}' now", type, found->second));
+    if (made && lost_from == 0) lost_from = type;
+    if (!made && lost_from != 0) say_lost_types(std::exchange(lost_from, 0), type - 1);
     out_->put(Table::types, type_key(type), found->second);
   }
   mark_.next_type = std::max(mark_.next_type, types_.rbegin()->first + 1);

@@ -68,6 +68,8 @@ class Repair {
   void write_history();
   void write_producers();
   QueueRow& queue(QueueNo number);
+  TypeNo type_for(TypeNo stored);
+  void say_lost_types(TypeNo first, TypeNo last);
 
   Salvage salvage_;
   std::string to_;
@@ -80,6 +82,8 @@ class Repair {
   std::map<QueueNo, QueueRow> queues_;
   std::map<QueueNo, QueueCounters> counted_;
   std::map<TypeNo, std::string> types_;
+  std::map<TypeNo, TypeNo> renumbered_;  // types whose number no store can have got to,
+  std::set<TypeNo> given_anew_;          // and the numbers that they have now
   std::map<Lane, std::uint64_t> lanes_;
   std::set<std::string> keys_;  // of saved jobs, as rows of `unique`
   // The block and the range of the lane index that are being gathered.

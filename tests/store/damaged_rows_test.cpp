@@ -130,6 +130,14 @@ TEST_CASE("records") {
           {"type",
            [](Txn* t) { change_row(t, Table::jobs, job_key(kReady), [](std::string* r) { (*r)[9] = 3; }); },
            "it has type 3", "", "repaired-3"},
+          {"type far away",
+           [](Txn* t) { change_row(t, Table::jobs, job_key(kReady), [](std::string* r) { (*r)[8] = 3; }); },
+           "it has type 769", "", "job types number 2 to 768: their names are lost"},
+          {"type of no store",  // a row for each number below it took hours and the disk
+           [](Txn* t) {
+             change_row(t, Table::jobs, job_key(kReady), [](std::string* r) { (*r)[6] = '\xf0'; });
+           },
+           "it has type 4026531841", "", "it is number 2 and called 'repaired-4026531841' now"},
           {"moved and not marked",
            [](Txn* t) { t->put(Table::moved, job_key(kReady), record_of(t, kReady)); },
            "nothing refers to it"},

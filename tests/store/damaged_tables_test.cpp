@@ -59,6 +59,8 @@ TEST_CASE("names, counts and marks") {
            "states and exits add up to"},
           {"type to come", [](Txn* t) { t->put(Table::types, type_key(9), "nine"); }, "a type under a number",
            "table types has a gap", "repaired-8"},
+          {"type of no store", [](Txn* t) { t->put(Table::types, type_key(~TypeNo{0}), "far"); },
+           "a type under a number", "table types has a gap", "its row is left out"},
           {"type's key", [](Txn* t) { t->put(Table::types, "abc", "x"); }, "a type under a number",
            "key or a row that is none", "cannot be understood"},
           {"type missing", [](Txn* t) { t->erase(Table::types, type_key(1)); }, "it has type 1", "",
