@@ -42,6 +42,7 @@ void DeliverWriter::add(const Delivery& job) {
   StringSink sink(out_);
   Packer packer(sink);
   pack_delivery(&packer, &sink, job);
+  sink.flush();
 }
 
 void DeliverWriter::finish() {

@@ -264,6 +264,7 @@ void encode_message(const Message& message, std::string* out) {
   StringSink sink(out);
   Packer packer(sink);
   std::visit(FieldWriter{&packer, &sink, message.request_id}, message.body);
+  sink.flush();
 }
 
 }  // namespace

@@ -2,7 +2,8 @@
 // Not installed; for the codec only.
 //
 // Small pieces are gathered in the sink and appended together: a message is mostly numbers of a byte or two, and appending
-// each by itself cost more than all the rest. The string is whole when the sink is gone, or after flush().
+// each by itself cost more than all the rest. The string is whole after flush(), which needs memory and may throw: no destructor
+// does it.
 //
 // Not thread-safe; the string belongs to the caller and outlives the sink.
 #pragma once
@@ -22,11 +23,11 @@ namespace jobq::protocol {
 class StringSink {
  public:
   explicit StringSink(std::string* out) : out_(out) {}
-  ~StringSink() { flush(); }
   StringSink(const StringSink&) = delete;
   StringSink& operator=(const StringSink&) = delete;
 
   void write(const char* data, std::size_t size) {
+    if (size == 0) return;  // of an empty text, which may lie nowhere
     if (size > small_.size() - used_) {
       flush();
       if (size > small_.size()) {

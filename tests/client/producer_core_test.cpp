@@ -1,76 +1,14 @@
 // The producer's state machine in virtual time: packing, deadlines, and resends that make no second job.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include "libjobq/client/producer_core.hpp"
-
-#include <doctest/doctest.h>
-
-#include "libjobq/client/client_core.hpp"
-#include "tests/client/wire.hpp"
+#include "tests/client/producer_fixture.hpp"
 
 using namespace jobq;
 using test::answer;
 using test::greet;
+using test::kProducer;
 using test::Sent;
 using test::take_sent;
-
-namespace {
-
-constexpr ProducerId kProducer{7};
-
-struct Fixture {
-  ClientCore core{{"tcp://127.0.0.1:7710", "test", "host", 1}, kProducer};
-  std::uint64_t next_token = 1;
-  std::vector<Completion> done;
-
-  std::uint64_t submit(TimeMs now, std::string body = "body", std::int64_t timeout = 5000) {
-    SubmittedGroup group;
-    group.token = next_token++;
-    group.queue = "receipts";
-    group.jobs.resize(1);
-    group.jobs[0].body = std::move(body);
-    group.deadline = now + DurationMs{timeout};
-    group.timeout = DurationMs{timeout};
-    const std::uint64_t token = group.token;
-    core.producer().submit(std::move(group));
-    return token;
-  }
-
-  std::vector<Sent> tick(TimeMs now) {
-    core.tick(now);
-    for (Completion& completion : core.producer().take_completions()) done.push_back(std::move(completion));
-    return take_sent(core);
-  }
-
-  // All created, with ids that count from `first_id`.
-  void accept(const Sent& sent, TimeMs now, std::uint64_t first_id = 100) {
-    const auto& request = sent.as<protocol::Enqueue>();
-    protocol::Enqueued reply;
-    reply.sequence = request.sequence;
-    for (std::size_t i = 0; i < request.jobs.size(); ++i) {
-      protocol::EnqueueResult result;
-      result.id = JobId{first_id + i};
-      reply.results.push_back(result);
-    }
-    answer(core, sent.message.request_id, reply, now);
-  }
-
-  void refuse(const Sent& sent, Code code, TimeMs now, std::uint32_t retry_after = 0) {
-    answer(core, sent.message.request_id, protocol::Error{code, "said the broker", retry_after}, now);
-  }
-
-  // The producer is known to the broker from here on.
-  void establish(TimeMs now) {
-    submit(now);
-    const auto sent = tick(now);
-    REQUIRE(sent.size() == 1);
-    accept(sent[0], now);
-    tick(now);
-    REQUIRE(done.size() == 1);
-    done.clear();
-  }
-};
-
-}  // namespace
+using Fixture = test::ProducerFixture;
 
 TEST_CASE_FIXTURE(Fixture, "nothing is sent before the greeting, then what waits travels in one message") {
   submit(TimeMs{1000}, "a");
@@ -339,57 +277,6 @@ TEST_CASE_FIXTURE(Fixture,
   REQUIRE(done.size() == 2);
   // The one that got no answer may have been stored.
   CHECK(done[1].results[0].outcome() == Outcome::unknown);
-}
-
-TEST_CASE_FIXTURE(Fixture, "what has expired while it waited is not in the message of the others") {
-  submit(TimeMs{1000}, "a", 60'000);
-  submit(TimeMs{1000}, "gives up", 100);
-  submit(TimeMs{1000}, "c", 60'000);
-  tick(TimeMs{1100});
-  REQUIRE(done.size() == 1);
-  CHECK(done[0].token == 2);
-  greet(core, TimeMs{1200});
-  const auto sent = take_sent(core);
-  REQUIRE(sent.size() == 1);
-  const auto& request = sent[0].as<protocol::Enqueue>();
-  REQUIRE(request.jobs.size() == 2);
-  CHECK(request.jobs[0].body == "a");
-  CHECK(request.jobs[1].body == "c");
-  accept(sent[0], TimeMs{1201});
-  tick(TimeMs{1201});
-  REQUIRE(done.size() == 3);
-  CHECK(done[1].token == 1);
-  CHECK(done[2].token == 3);
-  CHECK(core.next_deadline() == std::nullopt);
-}
-
-TEST_CASE_FIXTURE(Fixture, "it says what would have to come for a message to go out") {
-  CHECK_FALSE(core.producer().needs().at_once);
-  greet(core, TimeMs{1000});
-  CHECK(core.producer().needs().idle);
-  establish(TimeMs{1000});
-  for (std::size_t i = 0; i < ProducerCore::kEagerInFlight; ++i) {
-    CHECK(core.producer().needs().at_once);
-    submit(TimeMs{1000});
-    CHECK(tick(TimeMs{1000}).size() == 1);
-  }
-  CHECK_FALSE(core.producer().needs().at_once);
-  submit(TimeMs{1000});
-  CHECK(tick(TimeMs{1000}).empty());
-  CHECK(core.producer().needs().groups == ProducerCore::kPackJobs - 1);
-  for (std::size_t i = 1; i < ProducerCore::kPackJobs; ++i) submit(TimeMs{1000});
-  CHECK(tick(TimeMs{1000}).size() == 1);
-}
-
-TEST_CASE_FIXTURE(Fixture, "in a crowd one small message is on its way at a time") {
-  greet(core, TimeMs{1000});
-  core.crowded(true);
-  submit(TimeMs{1000});
-  CHECK(tick(TimeMs{1000}).size() == 1);
-  submit(TimeMs{1001});
-  CHECK(tick(TimeMs{1001}).empty());
-  core.crowded(false);
-  CHECK(tick(TimeMs{1002}).size() == 1);
 }
 
 TEST_CASE_FIXTURE(Fixture, "a duplicate is a success that says whose the key is") {

@@ -4,9 +4,9 @@
 #include <doctest/doctest.h>
 
 #include <limits>
-#include <msgpack.hpp>
 
 #include "libjobq/protocol/codec.hpp"
+#include "libjobq/protocol/packing.hpp"
 #include "tests/protocol/describe.hpp"
 
 namespace jobq::protocol {
@@ -17,36 +17,42 @@ using Bytes = std::string;
 // Writes msgpack by hand: values in a row, so that a message can be wrong in exactly one place.
 class Maker {
  public:
-  Maker& array(std::size_t count) { return (packer().pack_array(static_cast<std::uint32_t>(count)), *this); }
-  Maker& map(std::size_t count) { return (packer().pack_map(static_cast<std::uint32_t>(count)), *this); }
-  Maker& text(std::string_view value) { return (packer().pack(value), *this); }
+  Maker& array(std::size_t count) {
+    return write([&](Packer* to) { pack_count(to, count); });
+  }
+  Maker& map(std::size_t count) {
+    return write([&](Packer* to) { to->pack_map(static_cast<std::uint32_t>(count)); });
+  }
+  Maker& text(std::string_view value) {
+    return write([&](Packer* to) { pack_text(to, value); });
+  }
   Maker& bin(std::string_view value) {
-    msgpack::packer<Sink> to = packer();
-    to.pack_bin(static_cast<std::uint32_t>(value.size()));
-    to.pack_bin_body(value.data(), static_cast<std::uint32_t>(value.size()));
-    return *this;
+    return write([&](Packer* to) { pack_bytes(to, value); });
   }
   template <typename T>
   Maker& number(T value) {
-    return (packer().pack(value), *this);
+    return write([&](Packer* to) { to->pack(value); });
   }
-  Maker& flag(bool value) { return (packer().pack(value), *this); }
-  Maker& nil() { return (packer().pack_nil(), *this); }
+  Maker& flag(bool value) {
+    return write([&](Packer* to) { to->pack(value); });
+  }
+  Maker& nil() {
+    return write([](Packer* to) { to->pack_nil(); });
+  }
   Maker& raw(std::string_view bytes) { return (bytes_.append(bytes), *this); }
   Maker& header(int type, std::size_t fields) { return array(3 + fields).number(1).number(type).number(77); }
   [[nodiscard]] Bytes bytes() const { return bytes_; }
 
  private:
-  struct Sink {
-    std::string* out = nullptr;
-    void write(const char* data, std::size_t size) { out->append(data, size); }
-  };
-  msgpack::packer<Sink> packer() {
-    sink_.out = &bytes_;
-    return msgpack::packer<Sink>(sink_);
+  template <typename Write>
+  Maker& write(Write write) {
+    StringSink sink(&bytes_);
+    Packer packer(sink);
+    write(&packer);
+    sink.flush();
+    return *this;
   }
   std::string bytes_;
-  Sink sink_{};
 };
 
 Maker enqueue_of(std::size_t groups) {
