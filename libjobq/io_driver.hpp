@@ -71,8 +71,10 @@ class IoDriver {
   [[nodiscard]] virtual bool is_real_time() const { return false; }
   // The time of the cores that it drives.
   [[nodiscard]] virtual TimeMs now() const = 0;
-  // Not before now, and at most some milliseconds after it. Costs nearly nothing.
-  [[nodiscard]] virtual TimeMs now_or_soon() const { return now(); }
+  // What a deadline counts from so that nothing is given up early: not before now. `many`: one of thousands a second, which
+  // does not read the exact clock for each. It is some milliseconds late then; a machine that stood still for so long may
+  // make it as much too early.
+  [[nodiscard]] virtual TimeMs deadline_base(bool /*many*/) const { return now(); }
 };
 
 }  // namespace jobq

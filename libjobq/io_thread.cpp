@@ -99,9 +99,10 @@ void IoThread::wake(const IoPeer* peer) {
   signal();
 }
 
-TimeMs IoThread::now_or_soon() const {
+// A reading of now() may be a millisecond ahead of the clock when a deadline is compared with it.
+TimeMs IoThread::deadline_base(bool many) const {
   static const DurationMs step{coarse_step_ms()};
-  return coarse_now() + step;
+  return many ? coarse_now() + step : monotonic_now() + DurationMs{1};
 }
 
 void IoThread::drive(const IoPeer* peer) {

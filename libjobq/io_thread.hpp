@@ -42,7 +42,7 @@ class IoThread final : public IoDriver {
   void drive(const IoPeer* peer) override;
   [[nodiscard]] bool is_real_time() const override { return true; }
   [[nodiscard]] TimeMs now() const override { return monotonic_now(); }
-  [[nodiscard]] TimeMs now_or_soon() const override;
+  [[nodiscard]] TimeMs deadline_base(bool many) const override;
 
  private:
   struct Driven {

@@ -110,7 +110,8 @@ class ClientPeer final : public IoPeer {
   std::vector<EncodedGroups> full_;
   EncodedGroups filling_;
   Inbox inbox_;
-  std::vector<EncodedGroups> spare_;  // empty: their memory is used again
+  std::atomic<bool> others_wait_{false};  // something is in it; read without the mutex
+  std::vector<EncodedGroups> spare_;      // empty: their memory is used again
   // As of the end of the last turn: what would go out, and when the next one is at the latest.
   ProducerCore::Needs needs_;
   TimeMs next_turn_ = kNever;

@@ -77,6 +77,7 @@ EncodedGroups ClientPeer::take_spare() {
 // REQUIRES: the mutex is held.
 ClientPeer::Wish ClientPeer::note(std::size_t bytes, TimeMs deadline, bool real_time) {
   const Inbox before = inbox_;
+  others_wait_.store(true, std::memory_order_relaxed);
   ++inbox_.groups;
   inbox_.bytes += bytes;
   inbox_.deadline = std::min(inbox_.deadline, deadline);
@@ -105,7 +106,7 @@ std::uint64_t ClientPeer::remember(Pending pending) {
 void ClientPeer::submit(std::span<Submission> submissions, IoDriver* io) {
   std::vector<std::pair<Submission*, Status>> refused;
   Wish wish = Wish::nothing;
-  const TimeMs now = io->now_or_soon();
+  const TimeMs now = io->deadline_base(others_wait_.load(std::memory_order_relaxed));
   const bool real_time = io->is_real_time();
   for (Submission& submission : submissions) {
     const TimeMs deadline = now + submission.timeout;
@@ -156,6 +157,7 @@ void ClientPeer::before_turn(TimeMs /*now*/) {
     taken_full_.swap(full_);
     std::swap(taken_, filling_);
     inbox_ = {};
+    others_wait_.store(false, std::memory_order_relaxed);
     calls.swap(admin_inbox_);
     closing = closing_;
   }
