@@ -323,7 +323,7 @@ TEST_CASE("whichever allocation of the codec fails, a message is read and writte
       });
     }
   }
-  CHECK(failures > 1'000);
+  CHECK(failures > 500);  // 856 when a message was encoded with a handful of allocations
 }
 
 }  // namespace jobq::faults
