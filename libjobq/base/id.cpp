@@ -10,13 +10,14 @@ static_assert(kAlphabet.size() == 32);
 static_assert(kJobIdTextBytesMax == 1 + (64 + 4) / 5);
 
 constexpr std::uint8_t kNoDigit = 255;
-constexpr std::array<std::uint8_t, 256> kDigits = [] {
+constexpr std::array<std::uint8_t, 256> make_digits() {
   std::array<std::uint8_t, 256> digits{};
   digits.fill(kNoDigit);
   for (std::size_t i = 0; i < kAlphabet.size(); ++i)
     digits[static_cast<unsigned char>(kAlphabet[i])] = static_cast<std::uint8_t>(i);
   return digits;
-}();
+}
+constexpr std::array<std::uint8_t, 256> kDigits = make_digits();
 
 }  // namespace
 

@@ -89,7 +89,7 @@ class SortedChunks {
   }
 
   // Returns the entry behind it.
-  Iterator erase(Iterator at) {
+  Iterator erase(const Iterator& at) {
     const Key key = KeyOf()(*at);
     take(at);
     return upper_bound(key);
