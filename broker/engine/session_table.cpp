@@ -3,6 +3,12 @@
 #include "libjobq/base/check.hpp"
 
 namespace jobq {
+namespace {
+
+// Far more than workers are drained within the minutes in which a lost one may come back.
+constexpr std::size_t kGoneDrainingMax = 16'384;
+
+}  // namespace
 
 Session* SessionTable::find(SessionNo number) {
   const auto found = sessions_.find(number);
@@ -23,6 +29,11 @@ Session* SessionTable::insert(SessionNo number) {
   const auto [place, fresh] = sessions_.emplace(number, Session{});
   JOBQ_CHECK(fresh, "session {} exists", number.value);
   place->second.number = number;
+  if (const auto gone = gone_draining_.find(number); gone != gone_draining_.end()) {
+    place->second.draining = true;
+    place->second.asked_to_leave = gone->second;
+    gone_draining_.erase(gone);
+  }
   return &place->second;
 }
 
@@ -30,6 +41,10 @@ void SessionTable::erase(SessionNo number) {
   Session* session = find(number);
   JOBQ_CHECK(session != nullptr && session->held.empty(), "{}", number.value);
   disconnect(session);
+  if (session->draining) {
+    gone_draining_.emplace(number, session->asked_to_leave);
+    if (gone_draining_.size() > kGoneDrainingMax) gone_draining_.erase(gone_draining_.begin());
+  }
   sessions_.erase(number);
 }
 

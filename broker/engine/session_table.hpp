@@ -1,6 +1,7 @@
 // The workers as the broker knows them: who serves what, with how much credit, and which jobs each holds.
 //
-// A session outlives its connection: a lost one waits for its worker until the leases it holds have ended.
+// A session outlives its connection: a lost one waits for its worker until the leases it holds have ended. That it
+// was to leave outlives the session too: a worker that comes back with its number later is still to leave.
 // Iteration is by session number. Pointers hold until erase(). Not thread-safe.
 #pragma once
 
@@ -55,6 +56,7 @@ class SessionTable {
   [[nodiscard]] Session* find(SessionNo number);
   [[nodiscard]] const Session* find(SessionNo number) const;
   [[nodiscard]] Session* of_peer(PeerId peer);
+  // One that was erased while it was draining, and comes back, is draining.
   Session* insert(SessionNo number);
   void erase(SessionNo number);
 
@@ -74,6 +76,7 @@ class SessionTable {
   std::map<SessionNo, Session> sessions_;
   std::map<PeerId, SessionNo> peers_;
   std::list<SessionNo> by_silence_;  // connected ones, longest silent first
+  std::map<SessionNo, bool> gone_draining_;  // whether each had been asked to leave; the newest kGoneDrainingMax
 };
 
 }  // namespace jobq

@@ -322,6 +322,7 @@ void Engine::State::goodbye(const Command& command) {
     std::vector<JobId> held = session->held;
     std::sort(held.begin(), held.end());
     for (const JobId job : held) give_back(leases.find(job));
+    session->draining = false;  // it has left
     sessions.erase(number);
   }
   reply(command, protocol::GoodbyeReply{});
