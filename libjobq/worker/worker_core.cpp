@@ -155,7 +155,12 @@ void WorkerCore::tick(TimeMs now) {
 // after the next turns; so a question is asked: its reply comes behind everything that is old.
 void WorkerCore::notice_standstill(TimeMs now) {
   if (asleep_since_.is_set() || !next_tick_ || *next_tick_ + kOverslept >= now) return;
-  asleep_since_ = last_tick_;
+  stood_still(last_tick_, last_sent_);
+}
+
+void WorkerCore::stood_still(TimeMs since, TimeMs silent_since) {
+  asleep_since_ = since;
+  silent_since_ = silent_since;
   first_awake_ = 0;
   credit_changed_ = true;
 }

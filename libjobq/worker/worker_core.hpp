@@ -14,6 +14,7 @@
 //     but the job is still claimed and its outcome still reported: while the broker is down no lease runs.
 //   * A process that stood still (stopped, swapped out, its machine paused) finds deliveries that may have waited for it all
 //     the time: their leases count from when it was last awake, and one that may be over by that is handed back, not run.
+//     So is one that comes when it has been silent for so long that the broker may have given it up.
 //   * After each reconnect the worker registers again with what it holds and every outcome without an answer.
 //
 // Not thread-safe. Time: milliseconds of a clock that only goes forward. No I/O.
@@ -210,7 +211,7 @@ class WorkerCore final : public PeerCore {
   void send_heartbeat(TimeMs now);
   void send_drain(TimeMs now);
 
-  void on_registered(const protocol::Registered& reply, const Sent& sent);
+  void on_registered(const protocol::Registered& reply, const Sent& sent, TimeMs now);
   void on_error(const protocol::Error& error, const Sent& sent, TimeMs now);
   void on_deliver(const protocol::Deliver& message, TimeMs now);
   void on_claims(const std::vector<protocol::ClaimResult>& results, const std::vector<Code>& reasons,
@@ -221,6 +222,11 @@ class WorkerCore final : public PeerCore {
   DeliveredJob owned(const protocol::Delivery& delivery);
 
   void notice_standstill(TimeMs now);
+  void stood_still(TimeMs since, TimeMs silent_since);
+  // Whether the broker may have given up one that has said nothing since then.
+  [[nodiscard]] bool given_up(TimeMs silent_since, TimeMs now) const {
+    return silent_since + DurationMs{3 * heartbeat_.ms} <= now;
+  }
   void check_leases(TimeMs now);
   // In order, because what is sent and said must not depend on how a table is laid out.
   [[nodiscard]] std::vector<protocol::LeaseRef> held_leases() const;
@@ -250,6 +256,7 @@ class WorkerCore final : public PeerCore {
   std::optional<TimeMs> next_tick_;  // when the next was due, as of the last
   // Set: it stood still since then, and what it reads may have waited all the time, up to the reply to `first_awake_`.
   TimeMs asleep_since_{};
+  TimeMs silent_since_{};          // while that is set: when it had last said something before
   std::uint64_t first_awake_ = 0;  // the first request sent after that; 0: none yet
   TimeMs register_at_{};           // 0: not planned
   std::pmr::unsynchronized_pool_resource

@@ -87,7 +87,7 @@ void WorkerCore::receive(std::string_view frame, TimeMs now) {
   if (!sent.outcomes.empty()) --outcome_messages_;
   awaited_.erase(awaited);
   if (const auto* registered = std::get_if<protocol::Registered>(&message->body)) {
-    on_registered(*registered, sent);
+    on_registered(*registered, sent, now);
   } else if (const auto* outcomes = std::get_if<protocol::OutcomesReply>(&message->body)) {
     on_settled(outcomes->results, sent);
   } else if (const auto* heartbeat = std::get_if<protocol::HeartbeatReply>(&message->body)) {
@@ -156,12 +156,13 @@ void WorkerCore::send_register(TimeMs now) {
   send(std::move(message), std::move(sent), now);
 }
 
-void WorkerCore::on_registered(const protocol::Registered& reply, const Sent& sent) {
+void WorkerCore::on_registered(const protocol::Registered& reply, const Sent& sent, TimeMs now) {
   registered_ = true;
   session_ = reply.session;
   secret_ = reply.secret;
   if (reply.heartbeat_ms > 0) heartbeat_ = DurationMs{reply.heartbeat_ms};
   credit_changed_ = drain_.has_value();
+  if (given_up(sent.at, now)) stood_still(sent.at, sent.at);  // before it could know when a turn was due
   events_.emplace_back(worker_event::Registered{reply.session, reply.resumed});
   on_claims(reply.held, {}, sent);
   on_settled(reply.outcomes, sent);
@@ -249,7 +250,7 @@ void WorkerCore::on_deliver(const protocol::Deliver& message, TimeMs now) {
       hand_back(delivery.lease, now);
       continue;
     }
-    if (held.owned_until <= now) {
+    if (held.owned_until <= now || (asleep_since_.is_set() && given_up(silent_since_, now))) {
       events_.emplace_back(worker_event::Note{fmt::format(
           "job {} was delivered while this process stood still, and its lease may be over: handed back",
           to_text(delivery.lease.job))});

@@ -11,6 +11,7 @@ namespace jobq::test {
 inline constexpr protocol::LeaseRef kOne{JobId{11}, 1};
 inline constexpr protocol::LeaseRef kTwo{JobId{12}, 4};
 inline constexpr std::int64_t kLease = 30'000;
+inline constexpr std::int64_t kHeartbeat = 5'000;
 
 struct WorkerCoreFixture {
   WorkerCore core{{"tcp://127.0.0.1:7710", "test", "host", 1}, setup()};
@@ -51,7 +52,7 @@ struct WorkerCoreFixture {
     reply.session = SessionNo{77};
     reply.secret.fill(9);
     reply.resumed = resumed;
-    reply.heartbeat_ms = 5000;
+    reply.heartbeat_ms = kHeartbeat;
     reply.held = std::move(held);
     reply.outcomes = std::move(outcomes);
     answer(core, sent[0].message.request_id, reply, now);

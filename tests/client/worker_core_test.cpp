@@ -8,6 +8,7 @@ using protocol::LeaseRef;
 using protocol::OutcomeKind;
 using test::answer;
 using test::greet;
+using test::kHeartbeat;
 using test::kLease;
 using test::kOne;
 using test::kTwo;
@@ -68,6 +69,32 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(take<worker_event::Run>().empty());
   CHECK(core.held() == 0);
   CHECK(core.unanswered() == 1);  // released: who knows whose it is
+}
+
+TEST_CASE_FIXTURE(Fixture, "nor when it was silent for so long that the broker may have given it up") {
+  start(TimeMs{1000});
+  deliver(kOne, TimeMs{1000});
+  tick(TimeMs{1000});
+  take<worker_event::Run>();
+  deliver(kTwo, TimeMs{1000 + 3 * kHeartbeat - 1});
+  CHECK(take<worker_event::Run>().size() == 1);
+  deliver({JobId{13}, 1}, TimeMs{1000 + 3 * kHeartbeat});
+  CHECK(take<worker_event::Run>().empty());
+  CHECK(core.unanswered() == 1);  // released
+}
+
+TEST_CASE_FIXTURE(Fixture, "nor when the standstill began before the broker had said how long it waits") {
+  core.connected(TimeMs{1000});
+  greet(core, TimeMs{1000});
+  const auto asked = tick(TimeMs{1000});
+  REQUIRE(asked.size() == 1);
+  protocol::Registered reply;
+  reply.session = SessionNo{77};
+  reply.heartbeat_ms = 500;
+  answer(core, asked[0].message.request_id, reply, TimeMs{2500});
+  deliver(kOne, TimeMs{2500});
+  CHECK(take<worker_event::Run>().empty());
+  CHECK(core.unanswered() == 1);  // released
 }
 
 TEST_CASE_FIXTURE(Fixture, "a short standstill only shortens the leases of what came meanwhile") {
