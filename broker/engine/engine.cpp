@@ -337,6 +337,8 @@ void Engine::tick(const Now& now, Output* out) {
   state.end_turn();
 }
 
+bool Engine::has_ready_jobs() const { return !state_->ready_queues.empty(); }
+
 std::optional<TimeMs> Engine::next_deadline(const Now& now) const {
   const State& state = *state_;
   if (state.work_left) return now.engine;

@@ -138,6 +138,9 @@ class Engine {
   // translated with the difference of `now`.
   [[nodiscard]] std::optional<TimeMs> next_deadline(const Now& now) const;
 
+  // Whether any job waits for a worker, paused queues included.
+  [[nodiscard]] bool has_ready_jobs() const;
+
   // What has to be written with the batch of this turn.
   [[nodiscard]] Mark mark(const Now& now) const;
 

@@ -2,7 +2,7 @@
 // ZmqTransport is the product; tests and the simulator bring their own.
 //
 //   transport.wait(span);
-//   while (enough_room && transport.next(&event)) handle(event);   // views hold until the next wait()
+//   while (enough_room && transport.next(&event)) handle(event);   // views hold until the next wait(); wait_on() keeps them
 //   transport.send(peer, bytes);                                   // false: not handed over, the peer counts as lost
 //
 // Not thread-safe: the loop is the only caller.
@@ -46,6 +46,9 @@ class Transport {
   // Waits until there is something to take or one of the watched descriptors is readable, at most `span`; nullopt:
   // for ever. Frames handed out before are invalid afterwards.
   virtual void wait(std::optional<DurationMs> span) = 0;
+  // Waits for more to come, at most `span`; what was handed out stays valid. The same as wait() where there is time to
+  // wait for, nothing where a test moves the clock.
+  virtual void wait_on(DurationMs /*span*/) {}
   // The next event without waiting; false: nothing more for now. One peer's events come in order; peers take turns.
   virtual bool next(TransportEvent* event) = 0;
   // Never waits. false: not delivered (the peer is gone, or does not read); the caller treats the peer as lost, and

@@ -163,6 +163,10 @@ Status ZmqTransport::bind(const std::string& endpoint) {
 
 void ZmqTransport::wait(std::optional<DurationMs> span) {
   wire_->release_frames();
+  poll(span);
+}
+
+void ZmqTransport::poll(std::optional<DurationMs> span) {
   std::vector<zmq_pollitem_t> items;
   items.push_back({wire_->router, 0, ZMQ_POLLIN, 0});
   items.push_back({wire_->monitor, 0, ZMQ_POLLIN, 0});

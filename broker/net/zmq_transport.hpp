@@ -38,6 +38,7 @@ class ZmqTransport final : public Transport {
   ~ZmqTransport() override;
 
   void wait(std::optional<DurationMs> span) override;
+  void wait_on(DurationMs span) override { poll(span); }
   bool next(TransportEvent* event) override;
   bool send(PeerId to, std::string_view message) override;
   bool give(PeerId to, std::string* message) override;
@@ -70,6 +71,7 @@ class ZmqTransport final : public Transport {
   Status bind(const std::string& endpoint);
   bool receive(TransportEvent* event);
   PeerId peer_of(std::string_view routing_id, int descriptor);
+  void poll(std::optional<DurationMs> span);
   void drain_monitor();
   void accepted(int descriptor);
   void disconnected(int descriptor);

@@ -18,6 +18,9 @@ namespace {
 
 // The wall clock may jump while the loop sleeps: a timer by the wall clock is looked at again at least this often.
 constexpr DurationMs kSleepMax{30'000};
+// Acks that nobody waits for are committed with what comes next, if that comes within so long: at a thousand jobs a second
+// the next enqueue would otherwise wait for the disk behind the last one's ack.
+constexpr DurationMs kAcksWait{1};
 // Answering a question takes as long as this many jobs: one peer's thousands must not make a turn of seconds.
 constexpr std::uint64_t kJobsPerQuestion = 100;
 constexpr const char* kBrokerName = "jobq-broker " JOBQ_VERSION;
@@ -27,6 +30,8 @@ std::uint64_t jobs_of(const CommandBody& body) {
   if (const auto* outcomes = std::get_if<protocol::Outcomes>(&body)) return outcomes->outcomes.size();
   return 1;
 }
+
+bool is_ack(const protocol::Outcome& outcome) { return outcome.kind == protocol::OutcomeKind::ack; }
 
 bool same_numbers(const Mark& a, const Mark& b) {
   return a.next_job == b.next_job &&
@@ -66,6 +71,11 @@ Status Server::turn(DurationMs wait_at_most) {
   transport_->wait(time_to_wait(wait_at_most));
   now_ = clock_->read();  // the turn's only time
   gather();
+  if (can_wait_for_more()) {
+    transport_->wait_on(std::min(kAcksWait, time_to_wait(kAcksWait)));
+    now_ = clock_->read();
+    gather();
+  }
   check_admission();
   if (Status applied = apply_all(); !applied.ok()) return applied;
   engine_->tick(now_, &out_);
@@ -118,6 +128,18 @@ void Server::gather() {
       if (questions_.size() > questions) jobs_gathered_ += kJobsPerQuestion - 1;
     }
   }
+}
+
+// Whether nothing but acks has come, and none of them makes room for a job that waits.
+bool Server::can_wait_for_more() const {
+  const bool others = !answers_.empty() || !questions_.empty() || !done_reads_.empty() || !kept_.empty() ||
+                      !failures_.empty() || incoming_.empty();
+  return !others && !engine_->has_ready_jobs() &&
+         std::all_of(incoming_.begin(), incoming_.end(), [](const Incoming& incoming) {
+           const auto* outcomes = std::get_if<protocol::Outcomes>(&incoming.command.body);
+           return outcomes != nullptr &&
+                  std::all_of(outcomes->outcomes.begin(), outcomes->outcomes.end(), is_ack);
+         });
 }
 
 void Server::lost(PeerId peer) {

@@ -79,6 +79,7 @@ class Server {
   [[nodiscard]] DurationMs time_to_wait(DurationMs at_most);
   void begin_turn();
   void gather();
+  [[nodiscard]] bool can_wait_for_more() const;
   void lost(PeerId peer);
   // What a frame asks of the engine; nullopt: it was dealt with here.
   std::optional<Command> understand(PeerId peer, std::string_view frame);

@@ -9,6 +9,12 @@ void MemoryTransport::wait(std::optional<DurationMs> span) {
   last_wait_ = span;
 }
 
+void MemoryTransport::wait_on(DurationMs /*span*/) {
+  ++waits_on_;
+  for (Incoming& later : later_) incoming_.push_back(std::move(later));
+  later_.clear();
+}
+
 bool MemoryTransport::next(TransportEvent* event) {
   if (incoming_.empty()) return false;
   taken_.push_back(std::move(incoming_.front()));

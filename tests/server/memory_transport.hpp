@@ -24,9 +24,16 @@ class MemoryTransport final : public Transport {
   // What was sent to the peer since the last call.
   std::vector<std::string> take_sent(PeerId to) { return std::exchange(sent_[to.value], {}); }
   [[nodiscard]] std::size_t waiting() const { return incoming_.size(); }
+  // The frame comes when the loop waits for more.
+  void put_later(PeerId from, std::string frame) {
+    later_.push_back({TransportEventKind::message, from, std::move(frame)});
+  }
   [[nodiscard]] std::optional<DurationMs> last_wait() const { return last_wait_; }
+  // How often it has waited for more.
+  [[nodiscard]] std::size_t waits_on() const { return waits_on_; }
 
   void wait(std::optional<DurationMs> span) override;
+  void wait_on(DurationMs span) override;
   bool next(TransportEvent* event) override;
   bool send(PeerId to, std::string_view message) override;
   void watch(int) override {}
@@ -39,7 +46,8 @@ class MemoryTransport final : public Transport {
     PeerId peer;
     std::string bytes;
   };
-  std::deque<Incoming> incoming_, taken_;
+  std::deque<Incoming> incoming_, later_, taken_;
+  std::size_t waits_on_ = 0;
   std::map<std::uint64_t, std::vector<std::string>> sent_;
   std::unordered_set<std::uint64_t> broken_;
   std::optional<DurationMs> last_wait_;

@@ -229,6 +229,59 @@ TEST_CASE("two requests with one unique key in one turn: the second sees the fir
   CHECK(results[third].outcome == EnqueueOutcome::created);
 }
 
+TEST_CASE("acks that nobody waits for are committed with what comes within a millisecond") {
+  ServerWorld world;
+  world.greet(kProducer);
+  world.greet(kWorker);
+  world.send(kWorker, worker_of("q", 1));
+  world.send(kProducer, enqueue_one("q", "first"));
+  world.settle();
+  const auto settle_with = [&](const LeaseRef& lease, OutcomeKind kind) {
+    world.send(kWorker, Outcomes{{{lease, kind, "", {}, {}}}, {}});
+  };
+  LeaseRef lease = world.only<Deliver>(kWorker).jobs.at(0).lease;
+  world.received(kProducer);
+
+  SUBCASE("an enqueue comes meanwhile") {
+    settle_with(lease, OutcomeKind::ack);
+    std::string frame;
+    const Enqueue second = enqueue_one("q", "second");
+    encode(RequestMessage{100, second}, &frame);
+    world.transport.put_later(kProducer, frame);
+    REQUIRE(world.turn().ok());
+    CHECK(world.transport.waits_on() == 1);
+    const auto said = world.received(kWorker);
+    REQUIRE(said.size() == 2);
+    CHECK(std::holds_alternative<OutcomesReply>(said[0].body));
+    CHECK(std::holds_alternative<Deliver>(said[1].body));
+    CHECK(world.only<Enqueued>(kProducer).results.at(0).outcome == EnqueueOutcome::created);
+  }
+  SUBCASE("nothing comes: they are committed alone") {
+    settle_with(lease, OutcomeKind::ack);
+    REQUIRE(world.turn().ok());
+    CHECK(world.transport.waits_on() == 1);
+    CHECK(world.only<OutcomesReply>(kWorker).results.at(0) == ClaimResult::settled);
+  }
+  SUBCASE("a job waits for the place") {
+    world.send(kProducer, enqueue_one("q", "second"));
+    world.settle();
+    settle_with(lease, OutcomeKind::ack);
+    REQUIRE(world.turn().ok());
+    CHECK(world.transport.waits_on() == 0);
+  }
+  SUBCASE("it is no ack") {
+    settle_with(lease, OutcomeKind::nack);
+    REQUIRE(world.turn().ok());
+    CHECK(world.transport.waits_on() == 0);
+  }
+  SUBCASE("somebody else has asked for something") {
+    settle_with(lease, OutcomeKind::ack);
+    world.greet(kOther);
+    REQUIRE(world.turn().ok());
+    CHECK(world.transport.waits_on() == 0);
+  }
+}
+
 TEST_CASE("a turn takes so many jobs and leaves the rest for the next") {
   Config config;
   config.jobs_per_turn = 3;

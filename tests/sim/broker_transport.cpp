@@ -34,6 +34,12 @@ void BrokerTransport::wait(std::optional<DurationMs> span) {
   idle_turns_max_ = std::max(idle_turns_max_, idle_turns_);
 }
 
+void BrokerTransport::wait_on(DurationMs span) {
+  const TimeMs until = parts_.timeline->now() + span;
+  while (!parts_.network->has_incoming() && parts_.timeline->has_until(until)) parts_.step();
+  if (!parts_.network->has_incoming()) parts_.timeline->go_to(until);
+}
+
 bool BrokerTransport::next(TransportEvent* event) {
   std::optional<Network::Incoming> incoming = parts_.network->next_incoming();
   if (!incoming) return false;

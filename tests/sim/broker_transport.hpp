@@ -34,6 +34,7 @@ class BrokerTransport final : public Transport {
   explicit BrokerTransport(Parts parts) : parts_(std::move(parts)) {}
 
   void wait(std::optional<DurationMs> span) override;
+  void wait_on(DurationMs span) override;
   bool next(TransportEvent* event) override;
   bool send(PeerId to, std::string_view message) override;
   void watch(int) override {}
