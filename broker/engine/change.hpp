@@ -14,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "broker/engine/answered_jobs.hpp"
 #include "broker/engine/types.hpp"
 
 namespace jobq::change {
@@ -138,7 +139,7 @@ struct TrimFinished {
 struct ProducerAnswer {
   std::uint64_t sequence = 0;
   std::uint64_t content_hash = 0;
-  std::vector<protocol::EnqueueResult> results;
+  AnsweredJobs results;
 };
 struct PutProducer {
   ProducerId producer{};

@@ -136,7 +136,7 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
 void Engine::State::answer_again(const Command& command, const protocol::Enqueue& request,
                                  const change::ProducerAnswer& answer) {
   if (answer.content_hash == request.content_hash)
-    return reply(command, protocol::Enqueued{request.sequence, answer.results});
+    return reply(command, protocol::Enqueued{request.sequence, answer.results.all()});
   refuse(command, Code::resend_mismatch,
          "this sequence was used for a request with another content; nothing was stored");
 }
@@ -202,7 +202,7 @@ void Engine::State::remember(const protocol::Enqueue& request,
     producer->lowest_open = known_from;
   }
   if (request.lowest_open <= request.sequence) producers.close_below(producer, request.lowest_open);
-  change::ProducerAnswer answer{request.sequence, request.content_hash, results};
+  change::ProducerAnswer answer{request.sequence, request.content_hash, AnsweredJobs(results)};
   change::PutProducer& put = producer_puts[request.producer];
   put.producer = request.producer;
   put.seen_at = now.engine;
@@ -231,7 +231,8 @@ bool Engine::State::enqueue(const Command& command, const protocol::Enqueue& req
   }
   if (has_identity(request.producer) && answer_resend(command, request)) return true;
 
-  std::vector<Code> codes(request.jobs.size(), Code::ok);
+  std::vector<Code>& codes = enqueue_codes;
+  codes.assign(request.jobs.size(), Code::ok);
   std::vector<protocol::EnqueueResult> results(request.jobs.size());
   std::size_t key = 0;
   bool stored = false;
@@ -259,7 +260,8 @@ bool Engine::State::enqueue(const Command& command, const protocol::Enqueue& req
     if (stored) {
       remember(request, results);
     } else {
-      refused_requests.remember(request.producer, {request.sequence, request.content_hash, results});
+      refused_requests.remember(request.producer,
+                                {request.sequence, request.content_hash, AnsweredJobs(results)});
     }
   }
   reply(command, protocol::Enqueued{request.sequence, std::move(results)});

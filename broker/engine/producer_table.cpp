@@ -10,6 +10,7 @@ namespace jobq {
 namespace {
 
 constexpr std::size_t kRefusedResultsMax = 100'000;
+constexpr std::size_t kSpareMax = 4'096;
 
 }  // namespace
 
@@ -58,12 +59,27 @@ void ProducerTable::close_below(Producer* producer, std::uint64_t lowest_open) {
   auto& answers = producer->answers;
   const auto end = answers.lower_bound(producer->lowest_open);
   open_requests_ -= static_cast<std::size_t>(std::distance(answers.begin(), end));
-  answers.erase(answers.begin(), end);
+  while (answers.begin() != end) {
+    auto closed = answers.extract(answers.begin());
+    if (spare_.size() < kSpareMax) spare_.push_back(std::move(closed));
+  }
 }
 
 void ProducerTable::remember(Producer* producer, change::ProducerAnswer answer) {
   const auto sequence = answer.sequence;
-  if (producer->answers.emplace(sequence, std::move(answer)).second) ++open_requests_;
+  auto& answers = producer->answers;
+  if (spare_.empty()) {
+    if (answers.emplace(sequence, std::move(answer)).second) ++open_requests_;
+    return;
+  }
+  auto entry = std::move(spare_.back());
+  spare_.pop_back();
+  entry.key() = sequence;
+  entry.mapped() = std::move(answer);
+  // Nearly always the newest.
+  const std::size_t before = answers.size();
+  answers.insert(answers.end(), std::move(entry));
+  open_requests_ += answers.size() - before;
 }
 
 void ProducerTable::erase(Producer* producer) {

@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "broker/engine/change.hpp"
 #include "broker/engine/types.hpp"
@@ -57,7 +58,8 @@ class ProducerTable {
 
  private:
   std::map<ProducerId, Producer> producers_;
-  std::list<ProducerId> by_age_;  // longest not seen first
+  std::vector<std::map<std::uint64_t, change::ProducerAnswer>::node_type> spare_;  // for the next answers
+  std::list<ProducerId> by_age_;                                                   // longest not seen first
   std::size_t open_requests_ = 0;
 };
 

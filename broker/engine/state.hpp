@@ -79,6 +79,7 @@ struct Engine::State {
     JobState state;
     std::uint64_t body_hash;
   };
+  std::vector<Code> enqueue_codes;                               // of the request at hand, one per job
   std::map<std::pair<QueueNo, std::string>, KeyMade> keys_made;  // unique keys taken in this turn
   std::map<ProducerId, change::PutProducer> producer_puts;
   std::map<SessionNo, std::vector<protocol::LeaseRef>> revoked;

@@ -355,10 +355,7 @@ void LmdbStore::apply(Batch* batch, const change::PutProducer& put) {
     for (bool more = cursor.seek(prefix); more && cursor.key().starts_with(prefix); more = cursor.next()) {
       const auto row = parse_answer_key(cursor.key());
       if (!row || row->sequence >= put.lowest_open) break;
-      const auto answers = decode_answers(cursor.sound_value());
-      const bool open = std::ranges::any_of(
-          answers, [&](const change::ProducerAnswer& answer) { return answer.sequence >= put.lowest_open; });
-      if (!open) cursor.erase();
+      if (newest_sequence(cursor.sound_value()) < put.lowest_open) cursor.erase();
     }
   }
   if (put.answers.empty()) return;

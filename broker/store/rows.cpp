@@ -50,8 +50,17 @@ bool continues(const protocol::EnqueueResult& first, const protocol::EnqueueResu
   return next == expected;
 }
 
-void encode_results(const std::vector<protocol::EnqueueResult>& results, ByteWriter* writer) {
-  writer->number(results.size());
+void encode_run(const protocol::EnqueueResult& first, std::size_t count, ByteWriter* writer) {
+  writer->number(number_of(ResultForm::created_run))
+      .number(number_of(first.state))
+      .number(first.id.value)
+      .number(count);
+}
+
+void encode_results(const AnsweredJobs& answered, ByteWriter* writer) {
+  writer->number(answered.size());
+  if (answered.is_run()) return encode_run(answered.first(), answered.size(), writer);
+  const std::vector<protocol::EnqueueResult> results = answered.all();
   for (std::size_t at = 0; at < results.size();) {
     const protocol::EnqueueResult& one = results[at];
     const bool plain =
@@ -70,20 +79,16 @@ void encode_results(const std::vector<protocol::EnqueueResult>& results, ByteWri
     }
     std::size_t count = 1;
     while (at + count < results.size() && continues(one, results[at + count], count)) ++count;
-    writer->number(number_of(ResultForm::created_run))
-        .number(number_of(one.state))
-        .number(one.id.value)
-        .number(count);
+    encode_run(one, count, writer);
     at += count;
   }
 }
 
-std::vector<protocol::EnqueueResult> decode_results(ByteReader* reader) {
+AnsweredJobs decode_results(ByteReader* reader) {
   const std::uint64_t total = reader->number();
   if (total > limits::kJobsPerMessageMax)
     throw_damaged("a resend row holds more answers than a request has jobs");
   std::vector<protocol::EnqueueResult> results;
-  results.reserve(total);
   while (results.size() < total) {
     protocol::EnqueueResult one;
     if (to_enum(reader->number(), ResultForm::single) == ResultForm::single) {
@@ -101,9 +106,10 @@ std::vector<protocol::EnqueueResult> decode_results(ByteReader* reader) {
     const std::uint64_t count = reader->number();
     if (count == 0 || count > total - results.size())
       throw_damaged("a resend row has a run of a wrong length");
+    if (count == total) return AnsweredJobs::run(one.state, one.id, count);
     for (std::uint64_t i = 0; i < count; ++i, ++one.id.value) results.push_back(one);
   }
-  return results;
+  return AnsweredJobs(results);
 }
 
 }  // namespace
@@ -307,6 +313,17 @@ std::vector<change::ProducerAnswer> decode_answers(std::string_view row) {
     answer.results = decode_results(&reader);
   }
   return answers;
+}
+
+std::uint64_t newest_sequence(std::string_view row) {
+  ByteReader reader(row);
+  std::uint64_t newest = 0;
+  while (!reader.done()) {
+    newest = std::max(newest, reader.number());
+    (void)reader.fixed<std::uint64_t>();
+    (void)decode_results(&reader);
+  }
+  return newest;
 }
 
 void encode_finished(const change::AddFinished& finished, std::string* out) {

@@ -92,6 +92,8 @@ void encode_producer(const ProducerRow& row, std::string* out);
 ProducerRow decode_producer(std::string_view row);
 void encode_answers(const std::vector<change::ProducerAnswer>& answers, std::string* out);
 std::vector<change::ProducerAnswer> decode_answers(std::string_view row);
+// The highest sequence among them; 0: there is none.
+std::uint64_t newest_sequence(std::string_view row);
 void encode_finished(const change::AddFinished& finished, std::string* out);
 change::AddFinished decode_finished(std::string_view row);  // queue and seq are in the key
 

@@ -308,13 +308,13 @@ void LegalBatches::release_unique(TimerKey timer) {
 }
 
 void LegalBatches::answer(const ProducerId& id, std::uint64_t sequence, std::uint64_t lowest_open,
-                          std::vector<protocol::EnqueueResult> results) {
+                          const std::vector<protocol::EnqueueResult>& results) {
   Producer& producer = producers_[id];
   producer.lowest_open = lowest_open;
   producer.next_sequence = sequence + 1;
   const std::uint64_t hash = hash64("answer", sequence);
   batch_.changes.emplace_back(
-      change::PutProducer{id, now().engine, lowest_open, {{sequence, hash, std::move(results)}}});
+      change::PutProducer{id, now().engine, lowest_open, {{sequence, hash, AnsweredJobs(results)}}});
 }
 
 void LegalBatches::put_task(const change::PutTask& task) { batch_.changes.emplace_back(task); }

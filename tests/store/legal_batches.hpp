@@ -84,7 +84,7 @@ class LegalBatches {
   void redrive(JobId job);
   void release_unique(TimerKey timer);  // a copy: the caller may name it by the entry that goes
   void answer(const ProducerId& producer, std::uint64_t sequence, std::uint64_t lowest_open,
-              std::vector<protocol::EnqueueResult> results = {});
+              const std::vector<protocol::EnqueueResult>& results = {});
   void forget(const ProducerId& producer);
   void put_task(const change::PutTask& task);
   void remove_task(std::uint64_t task);

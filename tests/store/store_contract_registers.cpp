@@ -22,7 +22,7 @@ TEST_CASE_FIXTURE(ContractFixture, "contract: a producer's window keeps what is 
   REQUIRE(found.producers.size() == 2);
   CHECK(found.producers[0].producer == b);
   REQUIRE(found.producers[1].answers.size() == 3);
-  CHECK(found.producers[1].answers[0].results == std::vector{created, refused});
+  CHECK(found.producers[1].answers[0].results.all() == std::vector{created, refused});
   CHECK(found.producers[1].answers[2].sequence == 4);
   batches.pass_time(10);
   batches.answer(a, 5, 4, {created});

@@ -221,7 +221,7 @@ std::vector<std::string> text_of(const Recovered& recovered) {
         fmt::format("producer {} seen={} lowest={}", name, producer.seen_at.ms, producer.lowest_open));
     for (const change::ProducerAnswer& answer : producer.answers) {
       std::string results;
-      for (const protocol::EnqueueResult& result : answer.results)
+      for (const protocol::EnqueueResult& result : answer.results.all())
         results += fmt::format(" [{} {} {} {} {} {}]", static_cast<int>(result.outcome), result.id.value,
                                to_string(result.state), result.body_differs, static_cast<int>(result.code),
                                result.retry_after_ms);
