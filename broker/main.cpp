@@ -1,7 +1,6 @@
 // jobq-broker: flags, settings, then the objects in the order of their dependence, then the loop. Every failure is one line
 // with its remedy and an exit code of its own (exit_codes.hpp).
 #include <fmt/format.h>
-#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -15,6 +14,7 @@
 
 #include "broker/command_line.hpp"
 #include "broker/exit_codes.hpp"
+#include "broker/net/heap.hpp"
 #include "broker/net/zmq_transport.hpp"
 #include "broker/server/clock.hpp"
 #include "broker/server/log.hpp"
@@ -106,13 +106,6 @@ std::uint32_t connections_allowed(std::uint64_t wanted) {
   return static_cast<std::uint32_t>(allowed);
 }
 
-// Large messages go back to the system at once. By its own rules malloc would keep them in heaps that one small block holds:
-// 190 MB after six peers that had sent 64 MB each and were cut off.
-void give_large_messages_back() {
-  mallopt(M_MMAP_THRESHOLD, 2 << 20);
-  mallopt(M_TRIM_THRESHOLD, 8 << 20);  // setting the one stops glibc from raising the other
-}
-
 ZmqOptions zmq_options(const Config& config) {
   ZmqOptions options;
   options.listen = config.listen;
@@ -199,7 +192,7 @@ int serve(const CommandLine& line, Config config, Server* server, Signals* signa
 }
 
 int run(const CommandLine& line, const Config& config) {
-  give_large_messages_back();
+  heap::configure();
   const auto began = Steady::now();
   log::set_up(config.log_format, config.log_level);
   if (const Status local = check_listen_is_local(config); !local.ok())

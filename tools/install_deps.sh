@@ -5,7 +5,7 @@
 #   tools/install_deps.sh coverage  that, and what tools/coverage.sh needs
 set -euo pipefail
 
-build_packages=(g++ meson ninja-build pkg-config libzmq3-dev cppzmq-dev liblmdb-dev libmsgpack-cxx-dev
+build_packages=(g++ meson ninja-build pkg-config libzmq3-dev cppzmq-dev liblmdb-dev libjemalloc-dev libmsgpack-cxx-dev
   libfmt-dev libcli11-dev libtomlplusplus-dev libspdlog-dev nlohmann-json3-dev libcpp-httplib-dev
   libcurl4-openssl-dev libxxhash-dev libhowardhinnant-date-dev python3 python3-aiosmtpd curl)
 test_packages=(ccache dpkg-dev doctest-dev libgtest-dev librapidcheck-dev libbenchmark-dev python3-zmq python3-msgpack

@@ -15,6 +15,7 @@ extern void* __libc_malloc(size_t size);
 extern void* __libc_calloc(size_t count, size_t size);
 extern void* __libc_realloc(void* old, size_t size);
 extern void* __libc_memalign(size_t alignment, size_t size);
+extern void __libc_free(void* memory);
 
 struct orders {
   atomic_long left;
@@ -67,4 +68,37 @@ int posix_memalign(void** made, size_t alignment, size_t size) {
   if (room == NULL) return ENOMEM;
   *made = room;
   return 0;
+}
+void free(void* memory) { __libc_free(memory); }
+
+// operator new and delete too: a program may be linked with a heap that brings its own. C++ names them so; what they do
+// when there is no memory is what C++ says: ask the new_handler, as long as there is one.
+typedef void (*new_handler)(void);
+extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
+extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn));
+
+void* _Znwm(size_t size) {
+  for (;;) {
+    void* made = malloc(size == 0 ? 1 : size);
+    if (made != NULL) return made;
+    const new_handler handler = _ZSt15get_new_handlerv != NULL ? _ZSt15get_new_handlerv() : NULL;
+    if (handler != NULL) {
+      handler();
+    } else if (_ZSt17__throw_bad_allocv != NULL) {
+      _ZSt17__throw_bad_allocv();
+    } else {
+      abort();
+    }
+  }
+}
+void* _Znam(size_t size) { return _Znwm(size); }
+void _ZdlPv(void* memory) { free(memory); }
+void _ZdaPv(void* memory) { free(memory); }
+void _ZdlPvm(void* memory, size_t size) {
+  (void)size;
+  free(memory);
+}
+void _ZdaPvm(void* memory, size_t size) {
+  (void)size;
+  free(memory);
 }
