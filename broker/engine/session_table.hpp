@@ -76,7 +76,8 @@ class SessionTable {
   std::map<SessionNo, Session> sessions_;
   std::map<PeerId, SessionNo> peers_;
   std::list<SessionNo> by_silence_;  // connected ones, longest silent first
-  std::map<SessionNo, bool> gone_draining_;  // whether each had been asked to leave; the newest kGoneDrainingMax
+  std::map<SessionNo, bool>
+      gone_draining_;  // whether each had been asked to leave; the newest kGoneDrainingMax
 };
 
 }  // namespace jobq

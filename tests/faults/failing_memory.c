@@ -77,9 +77,9 @@ typedef void (*new_handler)(void);
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn));
 
-void* _Znwm(size_t size) {
+static void* made_or_thrown(size_t alignment, size_t size) {
   for (;;) {
-    void* made = malloc(size == 0 ? 1 : size);
+    void* made = alignment > 0 ? memalign(alignment, size) : malloc(size == 0 ? 1 : size);
     if (made != NULL) return made;
     const new_handler handler = _ZSt15get_new_handlerv != NULL ? _ZSt15get_new_handlerv() : NULL;
     if (handler != NULL) {
@@ -91,14 +91,25 @@ void* _Znwm(size_t size) {
     }
   }
 }
-void* _Znam(size_t size) { return _Znwm(size); }
-void _ZdlPv(void* memory) { free(memory); }
-void _ZdaPv(void* memory) { free(memory); }
-void _ZdlPvm(void* memory, size_t size) {
-  (void)size;
-  free(memory);
-}
-void _ZdaPvm(void* memory, size_t size) {
-  (void)size;
-  free(memory);
-}
+
+#define NEW(name, parameters, made) \
+  void* name parameters { return made; }
+#define DELETE(name, parameters) \
+  void name parameters { free(memory); }
+// Plain, then (std::nothrow) and (std::align_val_t); n: new, a: an array's, d: delete.
+NEW(_Znwm, (size_t size), made_or_thrown(0, size))
+NEW(_Znam, (size_t size), made_or_thrown(0, size))
+NEW(_ZnwmRKSt9nothrow_t, (size_t size, const void* tag), ((void)tag, malloc(size == 0 ? 1 : size)))
+NEW(_ZnamRKSt9nothrow_t, (size_t size, const void* tag), ((void)tag, malloc(size == 0 ? 1 : size)))
+NEW(_ZnwmSt11align_val_t, (size_t size, size_t alignment), made_or_thrown(alignment, size))
+NEW(_ZnamSt11align_val_t, (size_t size, size_t alignment), made_or_thrown(alignment, size))
+DELETE(_ZdlPv, (void* memory))
+DELETE(_ZdaPv, (void* memory))
+DELETE(_ZdlPvm, (void* memory, __attribute__((unused)) size_t size))
+DELETE(_ZdaPvm, (void* memory, __attribute__((unused)) size_t size))
+DELETE(_ZdlPvRKSt9nothrow_t, (void* memory, __attribute__((unused)) const void* tag))
+DELETE(_ZdaPvRKSt9nothrow_t, (void* memory, __attribute__((unused)) const void* tag))
+DELETE(_ZdlPvSt11align_val_t, (void* memory, __attribute__((unused)) size_t alignment))
+DELETE(_ZdaPvSt11align_val_t, (void* memory, __attribute__((unused)) size_t alignment))
+DELETE(_ZdlPvmSt11align_val_t, (void* memory, __attribute__((unused)) size_t size, __attribute__((unused)) size_t alignment))
+DELETE(_ZdaPvmSt11align_val_t, (void* memory, __attribute__((unused)) size_t size, __attribute__((unused)) size_t alignment))
