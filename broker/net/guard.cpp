@@ -45,10 +45,10 @@ constexpr std::uint64_t kAsGoodAsRead = std::uint64_t{1}
                                         << 20;  // unread, but no reason to refuse a larger message
 // What the loop has in hand is there up to so many times: as it came, in the store's transaction, and on its way out.
 constexpr std::uint64_t kCopiesInHand = 3;
-// What peers had sent lies in ZeroMQ's heaps, which malloc keeps when they are freed. Not at every cut: it goes through
-// all of them, and holds up who allocates meanwhile.
-constexpr milliseconds kGiveBackAfter{500};
-constexpr milliseconds kGiveBackEvery{5000};
+// What peers had sent lies in ZeroMQ's heaps, which malloc keeps when they are freed. Soon, because who fills
+// them again is not seen to touch anything; not at every cut, because it goes through all of them, and holds up who allocates.
+constexpr milliseconds kGiveBackAfter{20};
+constexpr milliseconds kGiveBackEvery{250};
 
 // Which socket a descriptor's number means just now; 0: none.
 std::uint64_t socket_of(int descriptor) {
@@ -125,10 +125,10 @@ bool Guard::has_room(Account* account, std::uint64_t bytes) {
   if (unsent_total_.load(std::memory_order_relaxed) + bytes > limits_.unsent_total_bytes) {
     const std::lock_guard lock(mutex_);
     look_at_all(own_memory_bytes());
-    // With some room to spare: the next one must not have to look at all of them again.
-    const std::uint64_t spare = limits_.unsent_total_bytes / 8;
-    cut_beyond_totals(limits_.unsent_total_bytes -
-                      std::min(limits_.unsent_total_bytes, std::max(bytes, spare)));
+    // With some room to spare: the next one must not have to look at all of them again. For one message larger than all may
+    // have, nobody but the worst has to go.
+    const std::uint64_t all = limits_.unsent_total_bytes;
+    cut_beyond_totals(all - std::max(all / 8, std::min(bytes, all / 2)));
     if (account->is_cut) return false;
   }
   const std::uint64_t sent = account->sent.load(std::memory_order_relaxed);
@@ -234,7 +234,7 @@ void Guard::measure(Account* account) {
   const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - account->since);
   account->taken += kGreetingBytes + kHeartbeatBytesPerSecond * static_cast<std::uint64_t>(age.count());
   account->ahead = account->arrived > account->taken ? account->arrived - account->taken : 0;
-  // Asked later than what has arrived: too much may be counted as read, never what is read as waiting.
+  // Asked after what had arrived: what came in between makes it too small, never too large.
   const std::uint64_t waits = account->ahead > 0 ? waiting_in_kernel(account->descriptor) : 0;
   account->read = account->arrived - std::min(account->arrived, waits);
   account->unsent = sent > info->tcpi_bytes_acked ? sent - info->tcpi_bytes_acked : 0;

@@ -132,11 +132,12 @@ TEST_CASE("all together are above the limit: the furthest ahead goes") {
   options.guard.unread_bytes = options.guard.unread_total_bytes = 16 * kMiB;
   Listening listening(options);
   std::array<RawPeer, 4> peers;
-  const std::string message = frame(8 * kMiB, false);
+  const std::string message = frame(5 * kMiB, false), largest = frame(8 * kMiB, false);
   const std::array<std::size_t, 4> begun{4 * kMiB, 3 * kMiB, 7 * kMiB, 4 * kMiB};
   for (std::size_t i = 0; i < peers.size(); ++i) {
     peers.at(i).connect(listening.port);
-    CHECK(sends_all(listening, peers.at(i), std::string_view(message).substr(0, begun.at(i))));
+    CHECK(sends_all(listening, peers.at(i),
+                    std::string_view(i == 2 ? largest : message).substr(0, begun.at(i))));
   }
   CHECK(comes_true([&] {
     listening.turn();
