@@ -30,6 +30,8 @@ struct Config {
   std::uint64_t connections = 10'000;
   std::uint64_t unread_bytes = std::uint64_t{64} << 20;
   std::uint64_t unsent_bytes = std::uint64_t{256} << 20;
+  std::uint64_t unread_total_bytes = std::uint64_t{256} << 20;
+  std::uint64_t unsent_total_bytes = std::uint64_t{1} << 30;
   std::int64_t handshake_ms = 3'000;
   std::uint64_t jobs_per_turn = 5'000;
   std::uint64_t bytes_per_turn = std::uint64_t{16} << 20;

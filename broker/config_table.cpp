@@ -89,14 +89,24 @@ std::vector<ConfigRow> limit_rows() {
       number("limits.connections", K::count, 1, 1'000'000, false,
              "further ones are closed at once; each takes about 30 KB and a file descriptor",
              JOBQ_FIELD(connections)),
-      number("limits.unread_bytes", K::bytes, kMiB, kHuge, false,
-             "a TCP client that is so far ahead of the broker without a whole message is cut off; too low: "
-             "bursts of honest clients suffer",
-             JOBQ_FIELD(unread_bytes)),
+      number(
+          "limits.unread_bytes", K::bytes, kMiB, kHuge, false,
+          "memory that a TCP client may cost without a whole message in it; more, or four times as much in "
+          "any case: cut off. Too low: bursts of honest clients suffer",
+          JOBQ_FIELD(unread_bytes)),
       number("limits.unsent_bytes", K::bytes, kMiB, kHuge, false,
              "a TCP client that leaves so much unread is cut off; workers with many large jobs in hand need "
              "more, or credit by bytes",
              JOBQ_FIELD(unsent_bytes)),
+      number("limits.unread_total_bytes", K::bytes, kMiB, kHuge, false,
+             "what all TCP clients together may have sent ahead of the broker; above it those furthest ahead "
+             "are cut off (at least limits.unread_bytes)",
+             JOBQ_FIELD(unread_total_bytes)),
+      number("limits.unsent_total_bytes", K::bytes, kMiB, kHuge, false,
+             "what all TCP clients together may leave unread; above it those that leave most are cut off (at "
+             "least "
+             "limits.unsent_bytes)",
+             JOBQ_FIELD(unsent_total_bytes)),
       number("limits.handshake_ms", K::milliseconds, 100, 60'000, false,
              "a connection that has not greeted by then is closed; too low: clients on slow networks never "
              "get in",

@@ -112,7 +112,10 @@ ZmqOptions zmq_options(const Config& config) {
   options.message_bytes_max = config.message_bytes;
   options.connections_max = connections_allowed(config.connections);
   options.handshake_ms = static_cast<std::int32_t>(config.handshake_ms);
-  options.guard = {config.unread_bytes, config.unsent_bytes};
+  options.guard.unread_bytes = config.unread_bytes;
+  options.guard.unsent_bytes = config.unsent_bytes;
+  options.guard.unread_total_bytes = config.unread_total_bytes;
+  options.guard.unsent_total_bytes = config.unsent_total_bytes;
   return options;
 }
 
@@ -258,7 +261,7 @@ int main(int argc, char** argv) {
   jobq::end_when_out_of_memory(
       "jobq-broker: out of memory, so the broker ends. Nothing was confirmed that is not on disk; a restart "
       "is safe. "
-      "Give it more memory, or lower limits.message_bytes, limits.unread_bytes and limits.unsent_bytes\n",
+      "Give it more memory, or lower limits.message_bytes and the other limits of bytes\n",
       jobq::exit_code::kInternal);
   try {
     return jobq::broker_main(argc, argv);

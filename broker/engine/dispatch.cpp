@@ -17,6 +17,8 @@ namespace {
 // One message of deliveries is closed when it is this full.
 constexpr std::uint64_t kPlanBytes = 1U << 20;
 constexpr std::size_t kPlanJobs = 1'000;
+// Handed out in one tick: bodies are copied for each worker, and none of it is sent before the tick's commit.
+constexpr std::uint64_t kTickBytes = 16U << 20;
 // How far behind the head a worker looks when it has just given the head back.
 constexpr std::size_t kLookPast = 16;
 
@@ -77,7 +79,7 @@ std::optional<Engine::State::Pick> Engine::State::find_job(Queue* queue, Session
 // One job for this worker, by deficit round robin over its queues (Shreedhar, Varghese: "Efficient fair
 // queuing using deficit round robin", 1995), counted in jobs. False: none of its queues has one for it.
 bool Engine::State::give_one(Session* session, std::map<SessionNo, DeliverPlan>* plans,
-                             std::map<SessionNo, std::uint64_t>* plan_bytes) {
+                             std::uint64_t* bytes_given) {
   const std::size_t queue_count = session->subscriptions.size();
   for (std::size_t step = 0; step < queue_count; ++step) {
     Subscription& subscription = session->subscriptions[session->cursor];
@@ -106,14 +108,13 @@ bool Engine::State::give_one(Session* session, std::map<SessionNo, DeliverPlan>*
     --window_jobs;
     const Leased* leased = grant(entry.meta, session);
     DeliverPlan& plan = (*plans)[session->number];
-    std::uint64_t& bytes = (*plan_bytes)[session->number];
-    if (!plan.jobs.empty() && (bytes + entry.meta.bytes > kPlanBytes || plan.jobs.size() >= kPlanJobs)) {
+    if (!plan.jobs.empty() && (plan.bytes + entry.meta.bytes > kPlanBytes || plan.jobs.size() >= kPlanJobs)) {
       out->messages.push_back({session->peer, 0, std::move(plan)});
       plan = DeliverPlan{};
-      bytes = 0;
     }
     plan.session = session->number;
-    bytes += entry.meta.bytes;
+    plan.bytes += entry.meta.bytes;
+    *bytes_given += entry.meta.bytes;
     const QueueSettings& settings = queue->settings;
     plan.jobs.push_back({{entry.meta.id, leased->lease_no},
                          queue->number,
@@ -130,7 +131,7 @@ void Engine::State::dispatch() {
   avoided_until.reset();
   if (admission.refuse == Code::shutting_down) return;
   std::map<SessionNo, DeliverPlan> plans;
-  std::map<SessionNo, std::uint64_t> plan_bytes;
+  std::uint64_t bytes_given = 0;
   std::uint32_t left = limits.dispatch_per_tick_max;
   std::vector<Queue*> active;
   for (const QueueNo number : ready_queues) {
@@ -149,10 +150,10 @@ void Engine::State::dispatch() {
         if (place == queue->subscribers.end()) place = queue->subscribers.begin();
         Session* session = sessions.find(*place);
         ++place;
-        if (!session->hungry() || !give_one(session, &plans, &plan_bytes)) continue;
+        if (!session->hungry() || !give_one(session, &plans, &bytes_given)) continue;
         queue->last_served = session->number;
         gave = true;
-        --left;
+        left = bytes_given < kTickBytes ? left - 1 : 0;
       }
       if (gave && queue->dispatchable()) next.push_back(queue);
     }

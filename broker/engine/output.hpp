@@ -23,6 +23,7 @@ struct PlannedDelivery {
 struct DeliverPlan {
   SessionNo session;
   std::vector<PlannedDelivery> jobs;
+  std::uint64_t bytes = 0;  // of their bodies and headers
 };
 
 // The answer to an administrative command.

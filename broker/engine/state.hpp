@@ -173,7 +173,7 @@ struct Engine::State {
   // dispatch.cpp
   void dispatch();
   [[nodiscard]] bool give_one(Session* session, std::map<SessionNo, DeliverPlan>* plans,
-                              std::map<SessionNo, std::uint64_t>* plan_bytes);
+                              std::uint64_t* bytes_given);
   struct Pick {
     LaneState* lane = nullptr;
     const ReadyEntry* entry = nullptr;

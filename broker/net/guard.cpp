@@ -1,30 +1,39 @@
 #include "broker/net/guard.hpp"
 
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <cstdio>
-#include <optional>
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <tuple>
+#include <utility>
+
+#include "broker/net/heap.hpp"
+#include "broker/net/overrun.hpp"
+#include "broker/net/process_memory.hpp"
+#include "libjobq/base/check.hpp"
 
 namespace jobq {
 namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kLookEvery{20};
-// While the process grows: a peer on the same machine sends 60 MB in 20 ms, and memory has to stay near the limit.
-constexpr milliseconds kLookWhileGrowing{2};
+// A peer on the same machine sends 30 MB in 10 ms.
+constexpr milliseconds kLookEvery{10};
+// While the process grows, or somebody is too far ahead: memory has to stay near the limit.
+constexpr milliseconds kLookClosely{2};
 constexpr std::uint64_t kGrowingBytes = std::uint64_t{4} << 20;  // between two passes
 // All connections are looked at this often; in between only when the process has grown, which costs one small read
 // instead of a system call per connection.
 constexpr milliseconds kLookAtAllEvery{1000};
-constexpr std::uint64_t kGrowthBytes = std::uint64_t{16} << 20;
-// The loop may be about to wake for whole messages, and wait for a processor.
-constexpr milliseconds kWakesWithin{20};
+constexpr std::uint64_t kGrowthBytes = std::uint64_t{8} << 20;
 constexpr std::uint64_t kEmergencyFactor = 4;
 // Who says nothing whole for so long, or stops in the middle of a large frame, keeps a connection and what it has begun
 // from the others. docs/protocol.md says so.
@@ -34,17 +43,12 @@ constexpr std::uint64_t kGreetingBytes = 4096;
 constexpr std::uint64_t kHeartbeatBytesPerSecond = 256;
 constexpr std::uint64_t kAsGoodAsRead = std::uint64_t{1}
                                         << 20;  // unread, but no reason to refuse a larger message
-
-// Memory that is the process's own: without the pages of mapped files, the store's above all.
-std::uint64_t own_memory_bytes() {
-  std::FILE* file = std::fopen("/proc/self/statm", "re");
-  if (file == nullptr) return 0;
-  unsigned long size = 0, resident = 0, shared = 0;
-  const int fields = std::fscanf(file, "%lu %lu %lu", &size, &resident, &shared);
-  std::fclose(file);
-  if (fields != 3 || resident < shared) return 0;
-  return static_cast<std::uint64_t>(resident - shared) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-}
+// What the loop has in hand is there up to so many times: as it came, in the store's transaction, and on its way out.
+constexpr std::uint64_t kCopiesInHand = 3;
+// What peers had sent lies in ZeroMQ's heaps, which malloc keeps when they are freed. Soon, because who fills
+// them again is not seen to touch anything; not at every cut, because it goes through all of them, and holds up who allocates.
+constexpr milliseconds kGiveBackAfter{20};
+constexpr milliseconds kGiveBackEvery{250};
 
 // Which socket a descriptor's number means just now; 0: none.
 std::uint64_t socket_of(int descriptor) {
@@ -59,9 +63,34 @@ std::optional<tcp_info> tcp_counters(int descriptor) {
   return info;
 }
 
+// What has come and is still the kernel's.
+std::uint64_t waiting_in_kernel(int descriptor) {
+  int bytes = 0;
+  return ioctl(descriptor, SIOCINQ, &bytes) == 0 && bytes > 0 ? static_cast<std::uint64_t>(bytes) : 0;
+}
+
+// Without what still lies in the kernel's buffers: after a mere shutdown() ZeroMQ would read on to their end, six MiB of empty
+// frames for example, of which it makes 200. The peer gets a reset. The descriptor stays ZeroMQ's, which sees an error.
+void end_at_once(int descriptor) {
+  sockaddr nobody{};
+  nobody.sa_family = AF_UNSPEC;
+  if (::connect(descriptor, &nobody, sizeof nobody) != 0) ::shutdown(descriptor, SHUT_RDWR);
+}
+
+// What one may have, all may.
+GuardLimits with_totals(GuardLimits limits) {
+  limits.unread_total_bytes = std::max(limits.unread_total_bytes, limits.unread_bytes);
+  limits.unsent_total_bytes = std::max(limits.unsent_total_bytes, limits.unsent_bytes);
+  return limits;
+}
+
 }  // namespace
 
-Guard::Guard(const GuardLimits& limits) : limits_(limits), thread_([this] { run(); }) {}
+Guard::Guard(const GuardLimits& limits)
+    : limits_(with_totals(limits)), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  JOBQ_CHECK(wake_ >= 0, "{}", std::strerror(errno));
+  thread_ = std::thread([this] { run(); });
+}
 
 Guard::~Guard() {
   {
@@ -70,6 +99,7 @@ Guard::~Guard() {
   }
   changed_.notify_all();
   thread_.join();
+  ::close(wake_);
 }
 
 std::shared_ptr<Guard::Account> Guard::added(int descriptor) {
@@ -90,9 +120,19 @@ void Guard::removed(int descriptor) {
   accounts_.erase(descriptor);
 }
 
-bool Guard::has_room(Account* account, std::uint64_t bytes) const {
+bool Guard::has_room(Account* account, std::uint64_t bytes) {
+  if (account->cannot_be_watched) return true;
+  if (unsent_total_.load(std::memory_order_relaxed) + bytes > limits_.unsent_total_bytes) {
+    const std::lock_guard lock(mutex_);
+    look_at_all(own_memory_bytes());
+    // With some room to spare: the next one must not have to look at all of them again. For one message larger than all may
+    // have, nobody but the worst has to go.
+    const std::uint64_t all = limits_.unsent_total_bytes;
+    cut_beyond_totals(all - std::max(all / 8, std::min(bytes, all / 2)));
+    if (account->is_cut) return false;
+  }
   const std::uint64_t sent = account->sent.load(std::memory_order_relaxed);
-  if (account->cannot_be_watched || sent + bytes <= account->acked + limits_.unsent_bytes) return true;
+  if (sent + bytes <= account->acked + limits_.unsent_bytes) return true;
   const std::optional<tcp_info> info = tcp_counters(account->descriptor);
   account->cannot_be_watched = !info;
   if (!info) return true;
@@ -100,89 +140,201 @@ bool Guard::has_room(Account* account, std::uint64_t bytes) const {
   return sent + bytes <= account->acked + limits_.unsent_bytes || sent <= account->acked + kAsGoodAsRead;
 }
 
+void Guard::handed_over(Account* account, std::uint64_t bytes) {
+  account->sent.fetch_add(bytes, std::memory_order_relaxed);
+  if (!account->cannot_be_watched) unsent_total_.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+void Guard::taken(Account* account, std::uint64_t bytes) {
+  account->received.fetch_add(bytes, std::memory_order_relaxed);
+  in_hand_.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+void Guard::wake_loop() const {
+  const std::uint64_t one = 1;
+  std::ignore = ::write(wake_, &one, sizeof one);  // full: it has been told
+}
+
+void Guard::woken() const {
+  std::uint64_t times = 0;
+  std::ignore = ::read(wake_, &times, sizeof times);
+}
+
 void Guard::run() {
   std::uint64_t memory_then = 0, memory_before = 0;
-  bool growing = false;
+  bool closely = false;
   auto all_then = std::chrono::steady_clock::now();
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    if (accounts_.empty()) {
+    if (accounts_.empty() && given_back_at_cut_ == cut()) {
       changed_.wait(lock, [this] { return stopping_ || !accounts_.empty(); });
       continue;
     }
-    changed_.wait_for(lock, growing ? kLookWhileGrowing : kLookEvery, [this] { return stopping_; });
+    changed_.wait_for(lock, closely ? kLookClosely : kLookEvery, [this] { return stopping_; });
     if (stopping_) break;
     const std::uint64_t memory = own_memory_bytes();
-    growing = memory > memory_before + (growing ? 0 : kGrowingBytes);
+    closely = memory > memory_before + (closely ? 0 : kGrowingBytes) || !suspects_.empty();
     memory_before = memory;
     const auto now = std::chrono::steady_clock::now();
     if (memory < memory_then) memory_then = memory;
     if (memory - memory_then < kGrowthBytes && now - all_then < kLookAtAllEvery) {
       look_at_suspects();  // at every pass, however little has been added since
-      continue;
+    } else {
+      look_at_all(memory);
+      all_then = now;
+      memory_then = memory;
     }
-    look_at_all();
-    all_then = now;
-    memory_then = memory;
+    if (given_back_at_cut_ != cut() && now - last_cut_ >= kGiveBackAfter &&
+        now - given_back_ >= kGiveBackEvery) {
+      given_back_at_cut_ = cut();
+      given_back_ = now;
+      lock.unlock();
+      heap::give_back();
+      lock.lock();
+    }
   }
 }
 
-void Guard::look_at_all() {
+void Guard::look_at_all(std::uint64_t memory) {
   suspects_.clear();
+  for (const auto& [descriptor, account] : accounts_) measure(account.get());
+  charge_overhead(memory);
   for (const auto& [descriptor, account] : accounts_) {
-    look_at(account.get());
+    judge(account.get());
     if (account->suspected_at != 0 && !account->is_cut) suspects_.push_back(account);
   }
+  cut_beyond_totals(limits_.unsent_total_bytes);
+  if (!suspects_.empty()) wake_loop();
 }
 
 void Guard::look_at_suspects() {
   std::erase_if(suspects_, [this](const std::shared_ptr<Account>& account) {
     const auto known = accounts_.find(account->descriptor);
     if (known == accounts_.end() || known->second != account) return true;  // its end is known
-    look_at(account.get());
+    measure(account.get());
+    judge(account.get());
     return account->suspected_at == 0 || account->is_cut;
   });
+  if (!suspects_.empty()) wake_loop();
 }
 
 // The counters of the loop are read before the kernel's: the difference can only come out too large by what arrives
 // in between, never too small.
-void Guard::look_at(Account* account) {
-  const std::uint64_t taken = account->received.load(std::memory_order_relaxed);
+void Guard::measure(Account* account) {
+  account->taken = account->received.load(std::memory_order_relaxed);
   const std::optional<tcp_info> info = tcp_counters(account->descriptor);
   if (!info) return;
   const std::uint64_t sent = account->sent.load(std::memory_order_relaxed);
-  // Greeting and ZMTP heartbeats are received, but never taken by the loop.
   const auto now = std::chrono::steady_clock::now();
-  const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - account->since);
-  const std::uint64_t expected =
-      taken + kGreetingBytes + kHeartbeatBytesPerSecond * static_cast<std::uint64_t>(age.count());
-  const std::uint64_t ahead = info->tcpi_bytes_received > expected ? info->tcpi_bytes_received - expected : 0;
-  const std::uint64_t unread = sent > info->tcpi_bytes_acked ? sent - info->tcpi_bytes_acked : 0;
-
   if (info->tcpi_bytes_received != account->arrived) {
     account->arrived = info->tcpi_bytes_received;
     account->arrived_at = now;
   }
-  const bool silent = taken == 0 && age >= kSpeaksWithin;
-  const bool stopped_half_way = ahead > kLargeHalf && now - account->arrived_at >= kSpeaksWithin;
+  // Greeting and ZMTP heartbeats are received, but never taken by the loop.
+  const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - account->since);
+  account->taken += kGreetingBytes + kHeartbeatBytesPerSecond * static_cast<std::uint64_t>(age.count());
+  account->ahead = account->arrived > account->taken ? account->arrived - account->taken : 0;
+  // Asked after what had arrived: what came in between makes it too small, never too large.
+  const std::uint64_t waits = account->ahead > 0 ? waiting_in_kernel(account->descriptor) : 0;
+  account->read = account->arrived - std::min(account->arrived, waits);
+  account->unsent = sent > info->tcpi_bytes_acked ? sent - info->tcpi_bytes_acked : 0;
+}
 
-  bool cut = unread > limits_.unsent_bytes || ahead > kEmergencyFactor * limits_.unread_bytes;
-  if (ahead <= limits_.unread_bytes && !silent && !stopped_half_way) {
-    account->suspected_at = 0;
-  } else if (account->suspected_at == 0) {
-    account->suspected_at = emptied_.load(std::memory_order_relaxed);
-    account->suspected_since = now;
-  } else if ((asleep_.load(std::memory_order_relaxed) && now - account->suspected_since >= kWakesWithin) ||
-             emptied_.load(std::memory_order_relaxed) >= account->suspected_at + 2) {
-    cut = true;  // all whole messages have been taken since, and what is ahead is still there
+// Memory that has grown although no bytes on their way explain it, and that the thread which reads was the first to touch:
+// ZeroMQ keeps it for those of whom it has read since, and who have nothing whole. What they have sent is not seen in it,
+// so that each is charged by how much it was.
+void Guard::charge_overhead(std::uint64_t memory) {
+  std::uint64_t explained = kCopiesInHand * in_hand_.load(std::memory_order_relaxed), unsent = 0, held = 0;
+  std::vector<std::uint64_t> came, overheads;
+  for (const auto& [descriptor, account] : accounts_) {
+    const std::uint64_t taken = account->received.load(std::memory_order_relaxed);
+    const bool something_whole = taken != account->taken_then;
+    const bool counts = !something_whole && !account->is_cut && account->read > account->read_then;
+    explained += account->read > account->taken ? account->read - account->taken : 0;
+    unsent += account->unsent;
+    if (something_whole) account->overhead = 0;
+    came.push_back(counts ? account->read - account->read_then : 0);
+    held += came.back();
+    overheads.push_back(account->overhead);
+    account->taken_then = taken;
+    account->read_then = account->read;
   }
-  if (!cut || account->is_cut) return;
+  unsent_total_.store(unsent, std::memory_order_relaxed);
+  const auto unexplained = static_cast<std::int64_t>(memory) - static_cast<std::int64_t>(explained + unsent);
+  const std::int64_t grown = unexplained - std::exchange(unexplained_then_, unexplained);
+  if (!reader_) reader_ = thread_named(limits_.reading_thread);  // it gives itself its name
+  const std::uint64_t touched_by_now = reader_ ? touched_bytes(*reader_) : 0;
+  const std::uint64_t touched = touched_by_now - std::exchange(touched_then_, touched_by_now);
+  const auto shares =
+      grown > 0
+          ? shares_of(std::min(static_cast<std::uint64_t>(grown), touched - std::min(touched, held)), came)
+          : shares_of(static_cast<std::uint64_t>(-grown), overheads);
+  std::size_t i = 0;
+  for (const auto& [descriptor, account] : accounts_) {
+    const std::uint64_t share = shares[i++];
+    account->overhead =
+        grown > 0 ? account->overhead + share : account->overhead - std::min(account->overhead, share);
+  }
+}
+
+void Guard::judge(Account* account) {
+  if (account->is_cut) return;
+  const auto now = std::chrono::steady_clock::now();
+  const std::uint64_t costs = account->ahead + account->overhead;
+  if (account->unsent > limits_.unsent_bytes || costs > kEmergencyFactor * limits_.unread_bytes) {
+    cut(account);
+    return;
+  }
+  const bool silent =
+      account->received.load(std::memory_order_relaxed) == 0 && now - account->since >= kSpeaksWithin;
+  const bool stopped_half_way = account->ahead > kLargeHalf && now - account->arrived_at >= kSpeaksWithin;
+  const bool has_to_go = silent || stopped_half_way || costs > limits_.unread_bytes;
+  if (!has_to_go && account->ahead <= limits_.unfinished_bytes) {
+    account->suspected_at = 0;
+    return;
+  }
+  // What lies in the kernel's buffer, or has just been read by ZeroMQ's thread, may end a message; behind what the thread
+  // has read before it read on, nothing does that the loop cannot take.
+  const std::uint64_t emptied = emptied_.load(std::memory_order_relaxed);
+  if (account->suspected_at == 0) {
+    account->suspected_at = emptied;
+    account->suspected_to = account->read;
+    account->read_on = false;
+  } else if (!account->read_on) {
+    account->read_on = has_to_go || account->read > account->suspected_to;
+    account->suspected_at = emptied;
+  } else if (emptied >= account->suspected_at + 2) {
+    // All that was whole has been taken since.
+    if (has_to_go || account->suspected_to > account->taken + limits_.unfinished_bytes) {
+      cut(account);
+    } else {
+      account->suspected_at = 0;
+    }
+  }
+}
+
+void Guard::cut(Account* account) {
   // The loop hears of the end of a connection later than the number of its descriptor is used again, and the newcomer
   // must not pay for what his predecessor has not read.
-  if (socket_of(account->descriptor) != account->socket) return;
+  if (account->is_cut || socket_of(account->descriptor) != account->socket) return;
   account->is_cut = true;
-  ::shutdown(account->descriptor, SHUT_RDWR);
+  end_at_once(account->descriptor);
   cut_.fetch_add(1, std::memory_order_relaxed);
+  last_cut_ = std::chrono::steady_clock::now();
+}
+
+// Whoever costs most goes first: to be cut is a pause for who behaves, and memory without an end is the end for all.
+void Guard::cut_beyond_totals(std::uint64_t unsent_most) {
+  std::vector<Account*> accounts;
+  std::vector<std::uint64_t> unread, unsent;
+  for (const auto& [descriptor, account] : accounts_) {
+    if (account->is_cut) continue;
+    accounts.push_back(account.get());
+    unread.push_back(account->ahead + account->overhead);
+    unsent.push_back(account->unsent);
+  }
+  for (const std::size_t i : largest_beyond(unread, limits_.unread_total_bytes)) cut(accounts[i]);
+  for (const std::size_t i : largest_beyond(unsent, unsent_most)) cut(accounts[i]);
 }
 
 }  // namespace jobq

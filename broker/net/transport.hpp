@@ -51,6 +51,8 @@ class Transport {
   virtual void wait_on(DurationMs /*span*/) {}
   // The next event without waiting; false: nothing more for now. One peer's events come in order; peers take turns.
   virtual bool next(TransportEvent* event) = 0;
+  // Whether send() would take so many bytes now. To be asked before much is copied; false: as send()'s.
+  virtual bool has_room(PeerId /*to*/, std::size_t /*bytes*/) { return true; }
   // Never waits. false: not delivered (the peer is gone, or does not read); the caller treats the peer as lost, and
   // the transport cuts the connection. true does not mean that it has arrived.
   virtual bool send(PeerId to, std::string_view message) = 0;

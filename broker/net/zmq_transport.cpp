@@ -20,6 +20,7 @@ namespace jobq {
 namespace {
 
 constexpr const char* kMonitorAddress = "inproc://jobq-monitor";
+constexpr const char* kReadingThread = "ZMQbg/IO/0";  // ZeroMQ's name for it; there is one by default
 // An end is announced once nothing more can be read; under a load that never ends, after this long all the same.
 constexpr std::chrono::milliseconds kLossDelayMax{200};
 constexpr int kUnsentMessagesMax = 20'000;
@@ -81,6 +82,22 @@ std::string bind_failure_text(const std::string& endpoint, int error) {
 
 }  // namespace
 
+namespace {
+
+// Per frame. Somewhat above our own limit, so that a message a little too large is answered and not just cut off.
+std::size_t frame_bytes_max(const ZmqOptions& options) {
+  return options.message_bytes_max + (std::size_t{1} << 20);
+}
+
+GuardLimits guard_limits(const ZmqOptions& options) {
+  GuardLimits limits = options.guard;
+  limits.reading_thread = kReadingThread;
+  limits.unfinished_bytes = frame_bytes_max(options) + (std::size_t{1} << 20);
+  return limits;
+}
+
+}  // namespace
+
 struct ZmqTransport::Wire {
   void* context = zmq_ctx_new();
   void* router = nullptr;
@@ -102,7 +119,7 @@ struct ZmqTransport::Wire {
 };
 
 ZmqTransport::ZmqTransport(const ZmqOptions& options)
-    : options_(options), wire_(std::make_unique<Wire>()), guard_(options.guard) {
+    : options_(options), wire_(std::make_unique<Wire>()), guard_(guard_limits(options)) {
   JOBQ_CHECK(wire_->context != nullptr);
   wire_->router = zmq_socket(wire_->context, ZMQ_ROUTER);
   JOBQ_CHECK(wire_->router != nullptr, "{}", zmq_strerror(errno));
@@ -121,8 +138,7 @@ ZmqTransport::ZmqTransport(const ZmqOptions& options)
   set_option(router, ZMQ_TCP_KEEPALIVE_CNT, tcp_liveness::kQuestions);
   set_option(router, ZMQ_TCP_MAXRT, tcp_liveness::kUnacknowledgedMs);
   set_option(router, ZMQ_HANDSHAKE_IVL, options.handshake_ms);
-  // Per frame. Somewhat above our own limit, so that a message a little too large is answered and not just cut off.
-  const auto frame_max = static_cast<std::int64_t>(options.message_bytes_max + (std::size_t{1} << 20));
+  const auto frame_max = static_cast<std::int64_t>(frame_bytes_max(options));
   JOBQ_CHECK(zmq_setsockopt(router, ZMQ_MAXMSGSIZE, &frame_max, sizeof(frame_max)) == 0);
 
   const int events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED;
@@ -163,6 +179,7 @@ Status ZmqTransport::bind(const std::string& endpoint) {
 
 void ZmqTransport::wait(std::optional<DurationMs> span) {
   wire_->release_frames();
+  guard_.let_go();
   poll(span);
 }
 
@@ -170,13 +187,13 @@ void ZmqTransport::poll(std::optional<DurationMs> span) {
   std::vector<zmq_pollitem_t> items;
   items.push_back({wire_->router, 0, ZMQ_POLLIN, 0});
   items.push_back({wire_->monitor, 0, ZMQ_POLLIN, 0});
+  items.push_back({nullptr, guard_.wake_descriptor(), ZMQ_POLLIN, 0});
   for (const int descriptor : watched_) items.push_back({nullptr, descriptor, ZMQ_POLLIN, 0});
   long timeout = span ? static_cast<long>(std::max<std::int64_t>(0, span->ms)) : -1;
   if (!leaving_.empty()) timeout = 0;
-  guard_.asleep(true);
   const int ready = zmq_poll(items.data(), static_cast<int>(items.size()), timeout);
-  guard_.asleep(false);
   if (ready < 0) check_error({EINTR});
+  if (ready > 0 && items[2].revents != 0) guard_.woken();
   drain_monitor();
 }
 
@@ -215,9 +232,7 @@ bool ZmqTransport::receive(TransportEvent* event) {
 
   const PeerId peer = peer_of({static_cast<const char*>(zmq_msg_data(&id)), zmq_msg_size(&id)}, descriptor);
   zmq_msg_close(&id);
-  if (const auto& account = peers_.at(peer.value).account) {
-    account->received.fetch_add(bytes, std::memory_order_relaxed);
-  }
+  if (const auto& account = peers_.at(peer.value).account) guard_.taken(account.get(), bytes);
   stats_.bytes_in += bytes;
   if (!single) {
     zmq_msg_close(&frame);
@@ -353,7 +368,7 @@ bool ZmqTransport::handed_over(Peer* peer, int result, std::size_t bytes) {
     cut(peer);
     return false;
   }
-  if (peer->account) peer->account->sent.fetch_add(wire_bytes(bytes), std::memory_order_relaxed);
+  if (peer->account) guard_.handed_over(peer->account.get(), wire_bytes(bytes));
   ++stats_.messages_out;
   stats_.bytes_out += bytes;
   return true;

@@ -40,6 +40,7 @@ class ZmqTransport final : public Transport {
   void wait(std::optional<DurationMs> span) override;
   void wait_on(DurationMs span) override { poll(span); }
   bool next(TransportEvent* event) override;
+  bool has_room(PeerId to, std::size_t bytes) override { return receiver(to, bytes) != nullptr; }
   bool send(PeerId to, std::string_view message) override;
   bool give(PeerId to, std::string* message) override;
   void watch(int descriptor) override { watched_.push_back(descriptor); }

@@ -42,6 +42,9 @@ void DeliveryWriter::add(const PlannedDelivery& planned, const StoredJob& job) {
   delivery.enqueued_at = job.meta.enqueued_at;
   delivery.lease_ms = planned.lease_ms;
   delivery.max_run_ms = planned.max_run_ms;
+  // What stands behind a large body must not make a string of twice the size.
+  if (job.body.size() > kMessageBytes)
+    message_.reserve(message_.size() + job.body.size() + job.headers.size() + kRoomForFields);
   writer_.add(delivery);
   leases_.push_back(planned.lease);
 }

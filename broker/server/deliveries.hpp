@@ -30,6 +30,9 @@ class DeliveryWriter {
  private:
   static constexpr std::size_t kKeptBytes = std::size_t{8} << 20;  // of the buffer, for the next message
 
+  // Of a delivery, besides its body and headers: at most 255 bytes for each of two names, and 12 numbers.
+  static constexpr std::size_t kRoomForFields = 1024;
+
   void begin(SessionNo session);
   void add(const PlannedDelivery& planned, const StoredJob& job);
   void close(const Emit& emit);

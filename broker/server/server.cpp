@@ -23,6 +23,8 @@ constexpr DurationMs kSleepMax{30'000};
 constexpr DurationMs kAcksWait{1};
 // Answering a question takes as long as this many jobs: one peer's thousands must not make a turn of seconds.
 constexpr std::uint64_t kJobsPerQuestion = 100;
+// Of jobs, before the transport is asked whether the worker has room for them.
+constexpr std::uint64_t kCopiedUnasked = 1U << 20;
 constexpr const char* kBrokerName = "jobq-broker " JOBQ_VERSION;
 
 std::uint64_t jobs_of(const CommandBody& body) {
@@ -316,6 +318,11 @@ Status Server::send_all() {
 
 Status Server::send_deliveries(const Message& message, const DeliverPlan& plan) {
   std::vector<protocol::LeaseRef> damaged, failed;
+  if (plan.bytes >= kCopiedUnasked && !transport_->has_room(message.to, plan.bytes)) {
+    for (const PlannedDelivery& planned : plan.jobs) failed.push_back(planned.lease);
+    failures_.push_back({message.to, 0, command::SendFailed{std::move(failed)}});
+    return {};
+  }
   const Status written = deliveries_.write(
       plan,
       [&](std::string* bytes, const std::vector<protocol::LeaseRef>& leases) {

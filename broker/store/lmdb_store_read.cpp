@@ -228,6 +228,9 @@ bool LmdbStore::fill_body(const Txn& txn, const JobRecord& record, std::string* 
 
 namespace {
 
+constexpr std::size_t kKeptBodyBytes = std::size_t{8}
+                                       << 20;  // one body of 64 MiB must not cost memory for ever
+
 // Looks up records one after the other. Jobs that are handed out together were mostly enqueued one behind the other:
 // then the next record is the next row, and needs no walk down the tree.
 class RecordsInOrder {
@@ -277,6 +280,7 @@ Status LmdbStore::visit_jobs(std::span<const JobId> jobs, const Visit& visit) {
     }
     return true;
   });
+  if (body_.capacity() > kKeptBodyBytes) std::string{}.swap(body_);
   return done.status();
 }
 

@@ -88,6 +88,25 @@ class RawPeer:
     def send(self, body):
         self.socket.sendall(frame(body))
 
+    def push(self, data, seconds=20):
+        """Sends all of it, and listens meanwhile: the end of a connection is not told to those who only send. False: it has been cut off."""
+        left, deadline = memoryview(data), time.monotonic() + seconds * wire.PATIENCE
+        self.socket.setblocking(False)
+        try:
+            while left:
+                readable, writable, _ = select.select([self.socket], [self.socket], [], max(0, deadline - time.monotonic()))
+                if readable and not self.socket.recv(1 << 16):
+                    return False
+                if writable:
+                    left = left[self.socket.send(left):]
+                if not readable and not writable:
+                    raise AssertionError("neither cut off nor listened to")
+        except OSError:
+            return False
+        finally:
+            self.socket.settimeout(20)
+        return True
+
     def say(self, kind, *fields):
         self.send(msgpack.packb([wire.VERSION, kind, *fields]))
 
@@ -126,20 +145,34 @@ def all_cut(peers, seconds):
     return list(left.values())
 
 
-def endless_message(endpoint, pace=0.0, most=1 << 30):
-    """One message of frames of a MiB each that has no end. Whether it was cut off. pace: how long to look for that after each."""
+def endless_message(endpoint, part=frame(b"x" * (1 << 20), more=True), pace=0.0, most=1 << 30):
+    """One message of such frames that has no end. Whether it was cut off. pace: how long to look for that after each."""
     peer = greeted(endpoint)
-    part = frame(b"x" * (1 << 20), more=True)
     try:
-        for _ in range(most >> 20):
-            peer.socket.sendall(part)
+        for _ in range(most // len(part)):
+            if not peer.push(part):
+                return True
             if pace and select.select([peer.socket], [], [], pace)[0] and not peer.read_on():
                 return True
-    except OSError:
-        return True
+        return not peer.pong()
     finally:
         peer.close()
-    return False
+
+
+EMPTY_FRAMES = b"\x01\x00" * (1 << 15)  # two bytes each, of which ZeroMQ makes 64
+SMALL_FRAME = b"\x01\x22" + bytes(34)  # the smallest that keeps the buffer into which ZeroMQ has read it
+
+
+def begun_messages(endpoint, count, begun):
+    """So many peers, each with so much of a message. They are to be closed."""
+    peers = [greeted(endpoint) for _ in range(count)]
+    for peer in peers:
+        peer.push(begun)  # or it has been cut off by now
+    return peers
+
+
+def half_messages(endpoint, count, body_bytes, sent_bytes):
+    return begun_messages(endpoint, count, frame(b"x" * body_bytes)[:sent_bytes])
 
 
 def slow_worker(endpoint, queue, credit):

@@ -113,6 +113,14 @@ def half_frames(endpoint):
     return len(peers) - len(left)
 
 
+def halves(endpoint):
+    peers = hostile_peers.half_messages(endpoint, 100, body_bytes=7 * MIB, sent_bytes=6 * MIB)
+    left = all_cut(peers, 30)
+    for peer in peers:
+        peer.close()
+    return len(peers) - len(left)
+
+
 def stolen_name(endpoint):
     for _ in range(200):
         with zmq.Context.instance().socket(zmq.DEALER) as thief:
@@ -145,6 +153,9 @@ PEERS = {
     "wrong greetings, 20 of each of 14": again_and_again(wrong_greetings),
     "50 half frames": again_and_again(half_frames),
     "a message that never ends": again_and_again(lambda endpoint: int(hostile_peers.endless_message(endpoint))),
+    "empty frames without end": again_and_again(
+        lambda endpoint: int(hostile_peers.endless_message(endpoint, hostile_peers.EMPTY_FRAMES, most=64 * MIB))),
+    "100 halves of 6 MiB": again_and_again(halves),
     "a flood of questions": again_and_again(lambda endpoint: int(hostile_peers.flood(endpoint, 5)[1])),
     "a name that somebody has": again_and_again(stolen_name),
     "63 MiB jobs to a worker that does not read": again_and_again(large_jobs_to_a_slow_worker),

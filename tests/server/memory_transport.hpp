@@ -21,6 +21,8 @@ class MemoryTransport final : public Transport {
   void lose(PeerId peer) { incoming_.push_back({TransportEventKind::lost, peer, {}}); }
   // Sends to it fail from now on.
   void break_sends_to(PeerId peer) { broken_.insert(peer.value); }
+  // It has no room for a large message from now on.
+  void fill(PeerId peer) { full_.insert(peer.value); }
   // What was sent to the peer since the last call.
   std::vector<std::string> take_sent(PeerId to) { return std::exchange(sent_[to.value], {}); }
   [[nodiscard]] std::size_t waiting() const { return incoming_.size(); }
@@ -35,6 +37,7 @@ class MemoryTransport final : public Transport {
   void wait(std::optional<DurationMs> span) override;
   void wait_on(DurationMs span) override;
   bool next(TransportEvent* event) override;
+  bool has_room(PeerId to, std::size_t /*bytes*/) override { return !full_.contains(to.value); }
   bool send(PeerId to, std::string_view message) override;
   void watch(int) override {}
   [[nodiscard]] std::vector<std::string> endpoints() const override { return {"memory"}; }
@@ -49,7 +52,7 @@ class MemoryTransport final : public Transport {
   std::deque<Incoming> incoming_, later_, taken_;
   std::size_t waits_on_ = 0;
   std::map<std::uint64_t, std::vector<std::string>> sent_;
-  std::unordered_set<std::uint64_t> broken_;
+  std::unordered_set<std::uint64_t> broken_, full_;
   std::optional<DurationMs> last_wait_;
 };
 

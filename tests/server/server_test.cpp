@@ -169,6 +169,49 @@ TEST_CASE("a delivery that cannot be sent goes to the next worker, uncounted") {
   CHECK(delivered[0].attempt == 1);
 }
 
+TEST_CASE("large jobs are not read for a worker that has no room for them") {
+  Config config;
+  config.engine.body_bytes_max = 4U << 20;
+  ServerWorld world(config);
+  for (const PeerId peer : {kProducer, kWorker, kOther}) world.greet(peer);
+  world.send(kWorker, worker_of("q", 1));
+  world.settle();
+  world.transport.fill(kWorker);
+  const std::string large(2U << 20, 'x');
+  const std::uint64_t visits = world.store.visits();
+  world.send(kProducer, enqueue_one("q", large));
+  world.settle();
+  CHECK(world.store.visits() == visits);
+  world.send(kOther, worker_of("q", 1));
+  world.settle();
+  CHECK(world.only<Deliver>(kOther).jobs.at(0).body == large);
+  CHECK(world.store.visits() == visits + 1);
+}
+
+TEST_CASE("a turn hands out so many bytes of bodies, and the next ones the rest") {
+  Config config;
+  config.engine.body_bytes_max = 8U << 20;
+  ServerWorld world(config);
+  world.greet(kProducer);
+  world.greet(kWorker);
+  for (int i = 0; i < 5; ++i) world.send(kProducer, enqueue_one("q", std::string(6U << 20, 'x')));
+  world.settle();
+  world.received(kWorker);
+  world.send(kWorker, worker_of("q", 10));
+  const auto delivered = [&] {
+    std::size_t jobs = 0;
+    for (const ReplyMessage& message : world.received(kWorker)) {
+      if (const auto* deliver = std::get_if<Deliver>(&message.body)) jobs += deliver->jobs.size();
+    }
+    return jobs;
+  };
+  REQUIRE(world.turn().ok());
+  CHECK(delivered() == 3);  // the one that goes beyond 16 MiB is the last
+  CHECK(world.transport.last_wait() == DurationMs{0});
+  REQUIRE(world.turn().ok());
+  CHECK(delivered() == 2);
+}
+
 TEST_CASE("large deliveries are split into messages, each of whole jobs") {
   ServerWorld world;
   world.greet(kProducer);

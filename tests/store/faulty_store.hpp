@@ -54,6 +54,8 @@ class FaultyStore : public Store {
   // What health() says from now on, whatever the store below does.
   void pretend(const StoreHealth& health) { health_ = health; }
   void hold() { holding_ = true; }
+  // How often jobs were visited.
+  [[nodiscard]] std::uint64_t visits() const { return visits_; }
   [[nodiscard]] std::size_t held() const { return held_.size(); }
   // Makes the oldest held batches durable.
   void complete(std::size_t batches) {
@@ -115,6 +117,7 @@ class FaultyStore : public Store {
     return below_->read_finished(job);
   }
   Status visit_jobs(std::span<const JobId> jobs, const Visit& visit) override {
+    ++visits_;
     if (!failed_.ok()) return failed_;
     return below_->visit_jobs(jobs, visit);
   }
@@ -133,6 +136,7 @@ class FaultyStore : public Store {
   bool holding_ = false;
   std::deque<OwnedBatch> held_;
   BatchNo completed_ = 0;
+  std::uint64_t visits_ = 0;
 };
 
 }  // namespace jobq
