@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include "broker/exit_codes.hpp"
 #include "jobq/version.hpp"
@@ -52,6 +54,11 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine* line) {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     return app.exit(success);
+  } catch (const CLI::ExtrasError&) {
+    const std::vector<std::string> left = app.remaining();
+    std::cerr << "jobq-broker: '" << (left.empty() ? "" : left.front())
+              << "' is no option of jobq-broker; `jobq-broker --help` lists them\n";
+    return exit_code::kUsage;
   } catch (const CLI::ParseError& error) {
     std::cerr << "jobq-broker: " << error.what() << "; see jobq-broker --help\n";
     return exit_code::kUsage;

@@ -150,7 +150,7 @@ class Flags(Case):
             self.assertIn(flag, text.stdout)
 
     def test_wrong_flags(self):
-        self.assert_ends(USAGE, ["--bogus"], "--bogus")
+        self.assert_ends(USAGE, ["'--bogus' is no option of jobq-broker", "--help"], "--bogus")
         self.assert_ends(USAGE, ["foo"], "--listen", "foo")
         self.assert_ends(USAGE, ["99999"], "--listen", "tcp://127.0.0.1:99999")
         self.assert_ends(USAGE, ["xml"], "--log-format", "xml")
