@@ -52,6 +52,13 @@ class HostileCase(WireTest):
         print(f"{self.id().rsplit('.', 1)[1]}: {grown >> 20} MiB at most, allowed are {(limit + ABOVE_THE_LIMIT) >> 20}", flush=True)
         self.assertLess(grown, limit + ABOVE_THE_LIMIT, f"grown by {grown >> 20} MiB")
 
+    def assert_cut_when_it_reads_nothing(self, credit, limit):
+        slow = hostile_peers.slow_worker(self.endpoint, self.queue, credit=credit)
+        self.addCleanup(slow.close)
+        wait_until(lambda: not slow.pong(), "it is cut off", seconds=PATIENT)
+        self.assert_within(limit)
+        self.queue += "-2"  # the jobs come back after the grace; tearDown() does not wait for them
+
     def assert_given_back(self):
         wait_until(lambda: own_bytes(self.broker.child.pid) < self.memory.before + ABOVE_THE_LIMIT, "memory is given back", seconds=PATIENT)
 
@@ -127,11 +134,7 @@ class HostilePeers(HostileCase):
         for _ in range(8):
             self.enqueue(*[b"x" * (1 << 20)] * 5)
         self.watch_memory()
-        slow = hostile_peers.slow_worker(self.endpoint, self.queue, credit=40)
-        self.addCleanup(slow.close)
-        wait_until(lambda: not slow.pong(), "it is cut off", seconds=PATIENT)
-        self.assert_within(LIMIT)
-        self.queue += "-2"  # the jobs come back after the grace; tearDown() does not wait for them
+        self.assert_cut_when_it_reads_nothing(credit=40, limit=LIMIT)
 
     def test_questions_whose_answers_nobody_reads(self):
         sent, cut = hostile_peers.flood(self.endpoint, seconds=2)
@@ -169,11 +172,7 @@ class LargeJobs(HostileCase):
             self.enqueue(b"x" * LARGE)
         self.assert_given_back()
         self.watch_memory()
-        slow = hostile_peers.slow_worker(self.endpoint, self.queue, credit=8)
-        self.addCleanup(slow.close)
-        wait_until(lambda: not slow.pong(), "it is cut off", seconds=PATIENT)
-        self.assert_within(LARGE_LIMIT)
-        self.queue += "-2"  # the jobs come back after the grace; tearDown() does not wait for them
+        self.assert_cut_when_it_reads_nothing(credit=8, limit=LARGE_LIMIT)
 
 
 if __name__ == "__main__":
