@@ -80,10 +80,6 @@ std::string bind_failure_text(const std::string& endpoint, int error) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 // Per frame. Somewhat above our own limit, so that a message a little too large is answered and not just cut off.
 std::size_t frame_bytes_max(const ZmqOptions& options) {
   return options.message_bytes_max + (std::size_t{1} << 20);
