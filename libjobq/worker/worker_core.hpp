@@ -84,10 +84,11 @@ struct Stop {
   StopReason reason = StopReason::none;
   bool lost = false;  // the lease is gone for good: an outcome would be refused and is not wanted
 };
-// The lease holds longer now.
+// The lease holds longer now, counted from when the broker was asked: the answer may have lain unread for long.
 struct Extended {
   protocol::LeaseRef lease;
   TimeMs owned_until{};
+  TimeMs asked_at{};
 };
 // The broker has answered an outcome: settled, or why it was refused.
 struct Settled {

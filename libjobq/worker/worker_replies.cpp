@@ -189,7 +189,7 @@ void WorkerCore::on_claims(const std::vector<ClaimResult>& results, const std::v
     if (setup_.extend_leases)
       held.extend_at = sent.at + DurationMs{std::max<std::int64_t>(held.lease.ms / 3, 1)};
     look_again_at(held);
-    events_.emplace_back(worker_event::Extended{lease, held.owned_until});
+    events_.emplace_back(worker_event::Extended{lease, held.owned_until, sent.at});
   }
 }
 

@@ -153,6 +153,7 @@ TEST_CASE_FIXTURE(Fixture, "leases are extended at a third, counted from the sen
   const auto extended = take<worker_event::Extended>();
   REQUIRE(extended.size() == 1);
   CHECK(extended[0].owned_until == asked + DurationMs{kLease});
+  CHECK(extended[0].asked_at == asked);
 }
 
 TEST_CASE_FIXTURE(Fixture, "says something within each heartbeat time") {

@@ -196,7 +196,7 @@ std::int64_t HistoryWriter::now_ms() {
 void HistoryWriter::write(Event event) {
   const std::lock_guard lock{mutex_};
   event.n = ++n_;
-  event.t = now_ms();
+  if (event.t == 0) event.t = now_ms();
   event.proc = proc_;
   const std::string line = to_line(event) + "\n";
   const ssize_t written = ::write(fd_, line.data(), line.size());

@@ -63,7 +63,7 @@ struct Event {
   std::int64_t expires_ms = 0;     // enqueue (invoke): not started after this long from now
   std::string group;               // enqueue: all of a group or none
   bool duplicate = false;          // enqueue (ok): the job was there before
-  std::int64_t lease_ms = 0;       // deliver, extend (ok): how long the lease runs from t
+  std::int64_t lease_ms = 0;       // deliver: left of the lease at t; extend (ok): from its question on
   std::uint32_t max_attempts = 0;  // deliver
   std::uint32_t slots = 0;         // deliver: of this worker
   bool may_time_out = false;       // deliver: a max_run_time is set
@@ -112,7 +112,7 @@ struct DumpedJob {
 Result<std::map<std::string, DumpedJob>> read_dump(std::istream* in);
 
 // Writes lines to a descriptor, each with one write() and as it happens, so that what was said before a kill
-// is there. Fills in n, t and proc. Aborts when the line cannot be written: a history with holes is worthless.
+// is there. Fills in n, proc and, where it is 0, t. Aborts when the line cannot be written: a history with holes is worthless.
 class HistoryWriter {
  public:
   // Does not own the descriptor.

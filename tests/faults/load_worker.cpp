@@ -138,12 +138,15 @@ class HistoryWorker final : public IoPeer {
     history_->write(event);
   }
 
+  // The library asks by itself, and says so with the answer, which may have lain unread while this process was frozen.
   void lengthened(const worker_event::Extended& extended, TimeMs now) {
     Event event = about("extend", EventType::invoke, extended.lease);
+    event.t = HistoryWriter::now_ms() - (now - extended.asked_at).ms;
     event.seq = ++seq_;
     history_->write(event);
+    event.t = 0;
     event.type = EventType::ok;
-    event.lease_ms = (extended.owned_until - now).ms;
+    event.lease_ms = (extended.owned_until - extended.asked_at).ms;
     history_->write(event);
   }
 

@@ -76,7 +76,7 @@ class SimWorker final : public Process {
   };
   void run(const worker_event::Run& run, TimeMs now);
   void settled(const worker_event::Settled& settled);
-  void extended(const worker_event::Extended& extended, TimeMs now);
+  void extended(const worker_event::Extended& extended);
   void stopped(const worker_event::Stop& stop, TimeMs now);
   JobOutcome outcome_of(const worker_event::Run& run);
 

@@ -103,7 +103,7 @@ void SimWorker::after_turn(TimeMs now) {
     if (std::holds_alternative<worker_event::Registered>(event)) ++registrations_;
     if (const auto* what = std::get_if<worker_event::Run>(&event)) run(*what, now);
     if (const auto* what = std::get_if<worker_event::Settled>(&event)) settled(*what);
-    if (const auto* what = std::get_if<worker_event::Extended>(&event)) extended(*what, now);
+    if (const auto* what = std::get_if<worker_event::Extended>(&event)) extended(*what);
     if (const auto* what = std::get_if<worker_event::Stop>(&event)) stopped(*what, now);
     if (std::holds_alternative<worker_event::LeaveRequested>(event)) leave();
   }
@@ -171,12 +171,15 @@ void SimWorker::settled(const worker_event::Settled& settled) {
   write(std::move(event));
 }
 
-void SimWorker::extended(const worker_event::Extended& extended, TimeMs now) {
+// The library asks by itself, and says so with the answer, which may have lain unread while this worker was frozen.
+void SimWorker::extended(const worker_event::Extended& extended) {
   Event event = about("extend", EventType::invoke, extended.lease);
+  event.t = extended.asked_at.ms;
   event.seq = next_seq_++;
   write(event);
+  event.t = 0;
   event.type = EventType::ok;
-  event.lease_ms = (extended.owned_until - now).ms;
+  event.lease_ms = (extended.owned_until - extended.asked_at).ms;
   write(std::move(event));
 }
 
