@@ -1,6 +1,7 @@
 #include "broker/engine/session_table.hpp"
 
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq {
 namespace {
@@ -41,7 +42,7 @@ void SessionTable::erase(SessionNo number) {
   Session* session = find(number);
   JOBQ_CHECK(session != nullptr && session->held.empty(), "{}", number.value);
   disconnect(session);
-  if (session->draining) {
+  if (session->draining && !JOBQ_PLANTED(drain_forgotten)) {
     gone_draining_.emplace(number, session->asked_to_leave);
     if (gone_draining_.size() > kGoneDrainingMax) gone_draining_.erase(gone_draining_.begin());
   }

@@ -35,6 +35,7 @@ inline constexpr std::string_view kBugs[] = {
     "bytes_of_the_dead_counted",
     "cancel_forgotten",
     "delay_from_the_wall_clock",
+    "drain_forgotten",
     "empty_queue_not_woken",
     "expiry_in_seconds",
     "half_a_group",
@@ -77,6 +78,7 @@ inline constexpr std::string_view kBugs[] = {
     // libjobq
     "bytes_behind_a_message",
     "delivery_run_twice",
+    "given_up_runs_on",
     "lease_believed_longer",
     "lease_no_cut",
     "nesting_unlimited",

@@ -250,7 +250,8 @@ void WorkerCore::on_deliver(const protocol::Deliver& message, TimeMs now) {
       hand_back(delivery.lease, now);
       continue;
     }
-    if (held.owned_until <= now || (asleep_since_.is_set() && given_up(silent_since_, now))) {
+    if (held.owned_until <= now ||
+        (asleep_since_.is_set() && given_up(silent_since_, now) && !JOBQ_PLANTED(given_up_runs_on))) {
       events_.emplace_back(worker_event::Note{fmt::format(
           "job {} was delivered while this process stood still, and its lease may be over: handed back",
           to_text(delivery.lease.job))});

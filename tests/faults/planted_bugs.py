@@ -85,6 +85,7 @@ PLANTED = (
     Planted("lease_no_ignored", "an ack is accepted whatever its lease_no", transcript("restart")),
     Planted("lease_no_at_least", "an ack is accepted under any earlier lease_no too", transcript("restart")),
     Planted("session_ignored", "an ack is accepted from any session", transcript("worker_crashes")),
+    Planted("drain_forgotten", "a drained worker whose session ends before it is back gets jobs again", transcript("drain_worker")),
     Planted("session_without_secret", "a session is taken over by whoever names its number", transcript("worker_crashes")),
     Planted("lease_no_reused", "a job that was given back gets its old lease_no again", transcript("snooze_and_release")),
     Planted("leased_not_counted_down", "a lease that ended is still counted", transcript("lease_lapses")),
@@ -159,6 +160,8 @@ PLANTED = (
         WORKER, "after a reconnect it claims what it holds and repeats every unanswered outcome")),
     Planted("lease_believed_longer", "a worker believes that its lease is twice as long", case(
         WORKER, "leases are extended at a third, counted from the sending of the extension")),
+    Planted("given_up_runs_on", "a worker that was silent until it may have been given up runs what waited for it", case(
+        WORKER, "nor when it was silent for so long that the broker may have given it up")),
     Planted("delivery_run_twice", "a delivery that comes twice is run twice", case(
         WORKER, "the same delivery twice, and one of another session, run nothing more")),
 )
