@@ -32,7 +32,7 @@ constexpr milliseconds kLookClosely{2};
 constexpr std::uint64_t kGrowingBytes = std::uint64_t{4} << 20;  // between two passes
 // All connections are looked at this often; in between only when the process has grown, which costs one small read
 // instead of a system call per connection.
-constexpr milliseconds kLookAtAllEvery{1000};
+constexpr milliseconds kLookAtAllEvery{2000};
 constexpr std::uint64_t kGrowthBytes = std::uint64_t{8} << 20;
 constexpr std::uint64_t kEmergencyFactor = 4;
 // Who says nothing whole for so long, or stops in the middle of a large frame, keeps a connection and what it has begun

@@ -1,8 +1,10 @@
 #include "broker/net/process_memory.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <array>
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
@@ -29,10 +31,13 @@ std::string proc_text(const std::string& path) {
 
 }  // namespace
 
+// Asked a hundred times a second, so its file stays open.
 std::uint64_t own_memory_bytes() {
+  static const int statm = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  std::array<char, 128> text{};
+  if (::pread(statm, text.data(), text.size() - 1, 0) <= 0) return 0;
   unsigned long size = 0, resident = 0, shared = 0;
-  if (std::sscanf(proc_text("/proc/self/statm").c_str(), "%lu %lu %lu", &size, &resident, &shared) != 3)
-    return 0;
+  if (std::sscanf(text.data(), "%lu %lu %lu", &size, &resident, &shared) != 3) return 0;
   return resident < shared ? 0 : (resident - shared) * page_bytes();
 }
 

@@ -222,7 +222,7 @@ void WorkerCore::send_outcomes(TimeMs now) {
 // Proof of life, with the extensions that are due soon; also says that the credit has changed.
 void WorkerCore::send_heartbeat(TimeMs now) {
   if (drain_ && drain_->goodbye_id != 0) return;  // It has left: there is no session to keep alive.
-  bool due = credit_changed_ || last_sent_ + heartbeat_every() <= now;
+  bool due = credit_changed_ || heartbeat_at() <= now;
   if (next_look_ && *next_look_ <= now) {
     for (const auto& [lease, held] : held_) due = due || (held.extend_at.is_set() && held.extend_at <= now);
   }
@@ -270,9 +270,7 @@ std::optional<TimeMs> WorkerCore::next_deadline() const {
   if (done_) return std::nullopt;
   std::optional<TimeMs> next = link_.next_deadline();
   if (register_at_.is_set() && !registered_) next = earlier(next, register_at_);
-  if (registered_) {
-    next = earlier(next, last_sent_ + heartbeat_every());
-  }
+  if (registered_) next = earlier(next, heartbeat_at());
   if (link_.up() && !awaited_.empty()) next = earlier(next, awaited_.begin()->second.at + kAnswerTimeout);
   if (!held_.empty()) next = earlier(next, next_look_);
   if (drain_) {

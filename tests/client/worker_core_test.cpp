@@ -167,6 +167,20 @@ TEST_CASE_FIXTURE(Fixture, "says something within each heartbeat time") {
   CHECK_FALSE(sent[0].as<protocol::Heartbeat>().credit_jobs.has_value());
 }
 
+TEST_CASE_FIXTURE(Fixture, "idle workers that began at different moments say it at the same") {
+  start(TimeMs{1033});
+  tick(TimeMs{1033});
+  CHECK(core.next_deadline() == TimeMs{5500});
+  Fixture other;
+  other.start(TimeMs{1216});
+  other.tick(TimeMs{1216});
+  CHECK(other.core.next_deadline() == TimeMs{5500});
+  CHECK(tick(TimeMs{5499}).empty());
+  CHECK(tick(TimeMs{5500}).size() == 1);
+  CHECK(other.tick(TimeMs{5500}).size() == 1);
+  CHECK(core.next_deadline() == TimeMs{10'000});
+}
+
 TEST_CASE_FIXTURE(Fixture,
                   "its own deadline stops the handler, but the job is claimed and its outcome reported") {
   start(TimeMs{1000});

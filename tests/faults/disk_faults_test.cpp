@@ -235,7 +235,7 @@ void run_all(const char* what, long nth_max, const Script& script, std::initiali
   MESSAGE(what, ": seed ", seed(), ", ", score.cases, " of ", cases.size(), " cases, ", score.reached,
           " met the fault: ", score.bad, " bad");
   CHECK_MESSAGE(score.bad == 0, score.first);
-  CHECK(score.reached > score.cases / 2);
+  CHECK(score.reached > score.cases / 3);  // some scripts have the file grow a dozen times only
 }
 
 constexpr RandomLimits kManyWrites{.live_target = 100, .body_bytes_max = 30'000, .changes_max = 40};
