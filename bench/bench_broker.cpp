@@ -61,7 +61,7 @@ Row measure(Case what, const Arguments& arguments) {
     what.load.workers = arguments.peers;
   if (arguments.held > 0 && what.load.held > 0) {
     what.load.held = arguments.held;
-    what.load.workers = 1;
+    what.load.workers = workers_for(arguments.held);
   }
   SharedState* shared = SharedState::make();
   Broker broker(arguments.broker, arguments.transport, arguments.timing.directory);

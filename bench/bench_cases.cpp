@@ -25,7 +25,7 @@ std::vector<Case> all_cases() {
   constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
   const auto held = [](std::size_t jobs) {
     return but(packed(), [jobs](Load* load) {
-      load->workers = jobs > 0 ? static_cast<std::uint32_t>(1 + jobs / 8'000) : 1;
+      load->workers = workers_for(jobs);
       load->held = jobs;
       load->in_flight = 20'000 + 2 * jobs;
     });

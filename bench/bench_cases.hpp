@@ -37,6 +37,9 @@ struct Case {
 
 std::vector<Case> all_cases();
 
+// So many that together they may hold `held` jobs: each has a credit of 10,000 at most.
+inline std::uint32_t workers_for(std::size_t held) { return static_cast<std::uint32_t>(1 + held / 8'000); }
+
 struct Timing {
   double seconds = 3, warm_up = 1;
   double minutes = 1;  // of churn

@@ -10,6 +10,7 @@
 #include "bench/bench_load.hpp"
 #include "jobq/runtime.hpp"
 #include "jobq/worker.hpp"
+#include "libjobq/base/check.hpp"
 #include "libjobq/base/prng.hpp"
 #include "libjobq/identity.hpp"
 #include "libjobq/io_driver.hpp"
@@ -71,7 +72,10 @@ namespace {
 class LooseSession final : public IoPeer {
  public:
   LooseSession(const Load& load, std::size_t held_max, std::uint64_t seed)
-      : load_(load), held_max_(held_max), prng_(seed), core_(this_process(load.endpoint), setup(load)) {}
+      : load_(load), held_max_(held_max), prng_(seed), core_(this_process(load.endpoint), setup(load)) {
+    JOBQ_CHECK(held_max_ < load.credit, "a credit of {} is no room for the {} jobs that a worker is to hold",
+               load.credit, held_max_);
+  }
 
   PeerCore& core() override { return core_; }
   void before_turn(TimeMs /*now*/) override {}

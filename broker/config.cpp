@@ -157,8 +157,8 @@ Status read_table(const toml::table& table, const std::string& name, const std::
   for (const auto& [key, node] : table) {
     const std::string full = prefix + std::string(key.str());
     const toml::table* inner = node.as_table();
-    const Status read = inner != nullptr ? read_table(*inner, name, full + ".", config)
-                                         : read_value(node, name, full, config);
+    Status read = inner != nullptr ? read_table(*inner, name, full + ".", config)
+                                   : read_value(node, name, full, config);
     if (!read.ok()) return read;
   }
   return {};

@@ -32,6 +32,7 @@ ConfigRow number(const char* key, ConfigKind kind, std::int64_t min, std::int64_
   return row;
 }
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a lambda needs none
 #define JOBQ_FIELD(member) [](Config& config) -> auto& { return config.member; }
 
 void add_queue_defaults(std::vector<ConfigRow>* rows) {
@@ -82,7 +83,7 @@ std::vector<ConfigRow> limit_rows() {
   return {
       number("limits.body_bytes", K::bytes, 1, static_cast<std::int64_t>(limits::kBodyBytesMax), true,
              "largest body of a job; larger: refused with body_too_large", JOBQ_FIELD(engine.body_bytes_max)),
-      number("limits.message_bytes", K::bytes, 64 * 1024, static_cast<std::int64_t>(limits::kMessageBytesMax),
+      number("limits.message_bytes", K::bytes, 65'536, static_cast<std::int64_t>(limits::kMessageBytesMax),
              false,
              "largest message of a client, which may carry many jobs; a much larger one ends the connection",
              JOBQ_FIELD(message_bytes)),
@@ -172,7 +173,7 @@ std::vector<ConfigRow> engine_rows() {
       number("engine.jobs_per_turn", K::count, 1, 1'000'000, true,
              "jobs gathered into one commit; high: better throughput under load, longer turns",
              JOBQ_FIELD(jobs_per_turn)),
-      number("engine.bytes_per_turn", K::bytes, 64 * 1024, std::int64_t{1} << 32, true,
+      number("engine.bytes_per_turn", K::bytes, 65'536, std::int64_t{1} << 32, true,
              "bytes gathered into one commit; the same trade", JOBQ_FIELD(bytes_per_turn)),
       number("engine.window_jobs", K::count, 1000, 100'000'000, true,
              "ready jobs kept in memory over all queues, about 100 bytes each; too low: more reading from "

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <new>
 #include <random>
 
 #include "broker/command_line.hpp"
@@ -265,6 +266,8 @@ int main(int argc, char** argv) {
       jobq::exit_code::kInternal);
   try {
     return jobq::broker_main(argc, argv);
+  } catch (const std::bad_alloc&) {
+    jobq::end_out_of_memory();
   } catch (const std::exception& error) {
     return jobq::fail(
         jobq::exit_code::kInternal,

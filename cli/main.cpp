@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -173,6 +174,8 @@ int main(int argc, char** argv) {
                                jobq::cli::kExitInternal);
   try {
     return jobq::cli::run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    jobq::end_out_of_memory();
   } catch (const std::exception& error) {
     jobq::cli::complain(fmt::format("internal error: {}", error.what()));
     return jobq::cli::kExitInternal;

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
+#include <new>
 #include <string>
 #include <thread>
 #include <utility>
@@ -176,6 +177,8 @@ int main(int argc, char** argv) {
       jobq::runner::kExitInternal);
   try {
     return jobq::runner::run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    jobq::end_out_of_memory();
   } catch (const jobq::Error& error) {
     jobq::runner::complain(error.what());
     return jobq::runner::exit_code_for(error.code());

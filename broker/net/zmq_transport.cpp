@@ -116,9 +116,9 @@ struct ZmqTransport::Wire {
 
 ZmqTransport::ZmqTransport(const ZmqOptions& options)
     : options_(options), wire_(std::make_unique<Wire>()), guard_(guard_limits(options)) {
-  JOBQ_CHECK(wire_->context != nullptr);
+  if (wire_->context == nullptr) throw std::bad_alloc();  // nothing else ends it so
   wire_->router = zmq_socket(wire_->context, ZMQ_ROUTER);
-  JOBQ_CHECK(wire_->router != nullptr, "{}", zmq_strerror(errno));
+  if (wire_->router == nullptr) check_error({});
   void* router = wire_->router;
   set_option(router, ZMQ_ROUTER_MANDATORY, 1);  // otherwise what cannot be delivered is dropped in silence
   // A name that somebody has stays his: whoever comes with it as well is not heard.

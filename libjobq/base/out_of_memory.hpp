@@ -11,4 +11,8 @@ namespace jobq {
 // Once, at the start of main(). `line`: what is written to stderr, with its newline; must live for ever.
 void end_when_out_of_memory(const char* line, int exit_code);
 
+// The same end, for who has caught a std::bad_alloc: libraries throw it by themselves when their malloc fails.
+// REQUIRES: end_when_out_of_memory was called.
+[[noreturn]] void end_out_of_memory();
+
 }  // namespace jobq

@@ -27,7 +27,8 @@ from python_client import BrokerError, Connection, Producer, Unanswered, Worker,
 from wire_case import WireBroker  # noqa: E402
 
 OUT_OF_MEMORY, IO_AT_START, COMMIT_FAILED = 70, 87, 88
-LAST_WORDS = "FATAL ERROR: OUT OF MEMORY|std::bad_alloc|failed to allocate"  # ZeroMQ's own, C++'s before main(), a library's
+# ZeroMQ's own, with the place in its sources, C++'s before main(), a library's.
+LAST_WORDS = r"FATAL ERROR: OUT OF MEMORY|\(src/\w+\.cpp:\d+\)|std::bad_alloc|failed to allocate"
 CLI_CODES = {0, 1, 66, 69, 70, 75}
 CASES = int(os.environ.get("JOBQ_MEMORY_CASES", "6"))
 SEED = int(os.environ.get("JOBQ_SEED", str(int(time.time()) // 86_400)))

@@ -99,7 +99,7 @@ PLANTED = (
     Planted("rate_ignored", "a redrive goes faster than was asked for", simulation((7, 11), 400, "I10")),
     Planted("task_forgotten", "a redrive or a purge ends with the broker's process", simulation((7, 8), 400, "I18")),
     Planted("half_a_group", "a group that is refused is stored in part", simulation((1, 20), 200, "I14")),
-    Planted("key_of_the_dead_given_away", "a dead job's unique key is given to another", simulation((1, 40), 200, "I11")),
+    Planted("key_of_the_dead_given_away", "a dead job's unique key is given to another", simulation((5, 12), 200, "free")),
     Planted("resend_enqueues_again", "a repeated enqueue makes a second job", transcript("resend")),
     Planted("cancel_forgotten", "a cancelled job that fails is tried again", transcript("cancel")),
     Planted("leased_cancelled_at_once", "a cancel takes a running job away from its worker", transcript("cancel")),
@@ -129,13 +129,13 @@ PLANTED = (
         LIMITS, "a commit that the disk refuses is said to have failed, and the store stands where it stood")),
     Planted("checksum_ignored", "checksums of records are not looked at", case(
         LIMITS, "a damaged job does not hide the others, is counted, and can be put among the dead")),
-    Planted("readers_leak", "read transactions are never ended", simulation((4, 4), 200, "fact.ok")),
+    Planted("readers_leak", "read transactions are never ended", simulation((4, 4), 200, "visited.ok()")),
     Planted("two_brokers_on_one_store", "the lock of the directory does not count", case(
         "store/lmdb_open_test", "a second opener is told who has the store")),
     Planted("attempts_lost_at_a_restart", "a running job's counts are forgotten by a restart", case(
         CONTRACT, "contract: enqueue, lease, return and lease again in one batch")),
     Planted("answers_lost_at_a_restart", "what was answered is forgotten by a restart, so a resend makes a second job",
-            simulation((22, 24), 200, "I13")),
+            simulation((75, 76), 200, "I13")),
     Planted("key_kept_for_ever", "a unique key is not free again after its job's end", simulation((4, 4), 200, "I12")),
     Planted("key_lost_at_redrive", "a redriven job has lost its unique key", case(
         CONTRACT, "contract: whatever legal batches come, it stays the same as the plain store")),
