@@ -124,6 +124,9 @@ TEST_CASE("I6: an old token is refused") {
   CHECK(violated(taken + late + "1210 w nack ok seq=1\n", "j1 scheduled hash=a") == "I6");
   CHECK(violated(taken + "1200 w extend invoke seq=1 job=j1 token=1\n1210 w extend ok seq=1 lease_ms=9\n",
                  "j1 leased hash=a") == "I6");
+  // Asked in time; the answer lay unread while w stood still.
+  CHECK(violated(taken + "20 w extend invoke seq=1 job=j1 token=1\n1210 w extend ok seq=1 lease_ms=1000\n",
+                 "j1 leased hash=a") == "");
   CHECK(violated(taken + "1200 w ack invoke seq=1 job=j1 token=1\n1210 w ack ok seq=1\n", "") == "I4 I6");
 }
 
