@@ -65,9 +65,7 @@ class Load:
 
 class JudgedLoad(unittest.TestCase):
     def setUp(self):
-        self.notes = []
         self.draw = random.Random(SEED)
-        self.loads = []  # all there were
 
     def note(self, proc, op, **more):
         self.notes.append({"n": len(self.notes) + 1, "t": time.monotonic_ns() // 1_000_000, "proc": proc, "op": op,
@@ -75,6 +73,8 @@ class JudgedLoad(unittest.TestCase):
 
     def begin(self, space, workers, place=None, arguments=()):
         """A broker whose data is in `place` (the workspace when None), two producers, and workers."""
+        self.notes = []
+        self.loads = []  # all there were
         self.space, self.place = space, place or space.directory
         self.broker = Broker(self.place, space.endpoint, list(arguments))
         self.broker.log = space.directory / "broker.log"

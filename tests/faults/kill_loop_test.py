@@ -98,7 +98,6 @@ class KillLoop(JudgedLoad):
 
     def freeze_workers(self, freezes):
         """How many answers came too late and were refused, or not wanted any more."""
-        self.setUp()  # another run, another history
         with processes.Workspace() as space:
             self.begin(space, workers=3)
             self.make_losses_quick()
