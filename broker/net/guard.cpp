@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -43,12 +44,15 @@ constexpr std::uint64_t kGreetingBytes = 4096;
 constexpr std::uint64_t kHeartbeatBytesPerSecond = 256;
 constexpr std::uint64_t kAsGoodAsRead = std::uint64_t{1}
                                         << 20;  // unread, but no reason to refuse a larger message
+// ZeroMQ reads small frames faster than all of many peers can be cut off one after the other. What it makes of a byte is
+// foreseen for bytes that it has not read, when it is so many times as much; of more than 64 for two nobody has heard.
+constexpr std::uint64_t kSwellsFrom = 8, kSwellsAtMost = 32;
 // What the loop has in hand is there up to so many times: as it came, in the store's transaction, and on its way out.
 constexpr std::uint64_t kCopiesInHand = 3;
 // What peers had sent lies in ZeroMQ's heaps, which malloc keeps when they are freed. Soon, because who fills
 // them again is not seen to touch anything; not at every cut, because it goes through all of them, and holds up who allocates.
 constexpr milliseconds kGiveBackAfter{20};
-constexpr milliseconds kGiveBackEvery{250};
+constexpr milliseconds kGiveBackEvery{50};
 
 // Which socket a descriptor's number means just now; 0: none.
 std::uint64_t socket_of(int descriptor) {
@@ -269,6 +273,9 @@ void Guard::charge_overhead(std::uint64_t memory) {
       grown > 0
           ? shares_of(std::min(static_cast<std::uint64_t>(grown), touched - std::min(touched, held)), came)
           : shares_of(static_cast<std::uint64_t>(-grown), overheads);
+  const std::uint64_t charged = std::accumulate(shares.begin(), shares.end(), std::uint64_t{0});
+  const bool swells = grown > 0 && charged >= kGrowingBytes && charged / held >= kSwellsFrom;
+  swelling_ = swells ? std::min(charged / held, kSwellsAtMost) : 0;
   std::size_t i = 0;
   for (const auto& [descriptor, account] : accounts_) {
     const std::uint64_t share = shares[i++];
@@ -277,18 +284,22 @@ void Guard::charge_overhead(std::uint64_t memory) {
   }
 }
 
+std::uint64_t Guard::costs(const Account& account) const {
+  return account.ahead + account.overhead + swelling_ * (account.arrived - account.read);
+}
+
 void Guard::judge(Account* account) {
   if (account->is_cut) return;
   const auto now = std::chrono::steady_clock::now();
-  const std::uint64_t costs = account->ahead + account->overhead;
-  if (account->unsent > limits_.unsent_bytes || costs > kEmergencyFactor * limits_.unread_bytes) {
+  if (account->unsent > limits_.unsent_bytes ||
+      account->ahead + account->overhead > kEmergencyFactor * limits_.unread_bytes) {
     cut(account);
     return;
   }
   const bool silent =
       account->received.load(std::memory_order_relaxed) == 0 && now - account->since >= kSpeaksWithin;
   const bool stopped_half_way = account->ahead > kLargeHalf && now - account->arrived_at >= kSpeaksWithin;
-  const bool has_to_go = silent || stopped_half_way || costs > limits_.unread_bytes;
+  const bool has_to_go = silent || stopped_half_way || costs(*account) > limits_.unread_bytes;
   if (!has_to_go && account->ahead <= limits_.unfinished_bytes) {
     account->suspected_at = 0;
     return;
@@ -327,13 +338,19 @@ void Guard::cut(Account* account) {
 void Guard::cut_beyond_totals(std::uint64_t unsent_most) {
   std::vector<Account*> accounts;
   std::vector<std::uint64_t> unread, unsent;
+  std::uint64_t kept_of_the_cut = 0;  // until ZeroMQ's thread comes to their end
   for (const auto& [descriptor, account] : accounts_) {
-    if (account->is_cut) continue;
+    if (account->is_cut) {
+      kept_of_the_cut += account->overhead;
+      continue;
+    }
     accounts.push_back(account.get());
-    unread.push_back(account->ahead + account->overhead);
+    unread.push_back(costs(*account));
     unsent.push_back(account->unsent);
   }
-  for (const std::size_t i : largest_beyond(unread, limits_.unread_total_bytes)) cut(accounts[i]);
+  const std::uint64_t unread_most =
+      limits_.unread_total_bytes - std::min(limits_.unread_total_bytes / 2, kept_of_the_cut);
+  for (const std::size_t i : largest_beyond(unread, unread_most)) cut(accounts[i]);
   for (const std::size_t i : largest_beyond(unsent, unsent_most)) cut(accounts[i]);
 }
 

@@ -7,7 +7,8 @@
 // - what it has begun and not ended is longer than any message may be. That nothing in it is whole is proven: ZeroMQ's
 //   thread has read on since those bytes were seen, and the loop has then emptied the socket;
 // - it costs more than `unread_bytes` although the loop has since emptied the socket, or four times as much in any case.
-//   It costs its bytes, and what ZeroMQ makes of them: of an empty frame, two bytes, 64 of memory;
+//   It costs its bytes, and what ZeroMQ makes of them: of an empty frame, two bytes, 64 of memory. While it makes that much
+//   of what it reads, what still lies in the kernel is reckoned so too;
 // - it leaves `unsent_bytes` of answers unread;
 // - it is the furthest ahead, or behind, when all connections together are above `unread_total_bytes` or
 //   `unsent_total_bytes`;
@@ -96,6 +97,7 @@ class Guard {
   void look_at_suspects();
   void measure(Account* account);
   void charge_overhead(std::uint64_t memory);
+  [[nodiscard]] std::uint64_t costs(const Account& account) const;
   void judge(Account* account);
   void cut(Account* account);
   void cut_beyond_totals(std::uint64_t unsent_most);
@@ -116,6 +118,7 @@ class Guard {
   std::int64_t unexplained_then_ =
       0;                            // memory beyond what is known to be on its way, at the last look at all,
   std::uint64_t touched_then_ = 0;  // and what the reading thread had touched by then
+  std::uint64_t swelling_ = 0;      // what ZeroMQ makes of each byte it reads just now, when that is a lot
   std::uint64_t given_back_at_cut_ = 0;
   std::chrono::steady_clock::time_point last_cut_{}, given_back_{};
   std::thread thread_;

@@ -88,6 +88,22 @@ class HostilePeers(HostileCase):
         self.assert_within(LIMIT)
         self.assert_given_back()
 
+    def test_empty_frames_again_and_again(self):
+        """What was freed for the one before, and is not given back yet, counts as well."""
+        for _ in range(100):
+            self.assertTrue(hostile_peers.endless_message(self.endpoint, hostile_peers.EMPTY_FRAMES, most=LIMIT // 2), "8 MiB were taken")
+        self.assert_within(LIMIT)
+
+    def test_empty_frames_of_many(self):
+        """Each within its own limit, and all together too, until ZeroMQ has read them: 500 times 60 KB become 960 MB."""
+        peers = [greeted(self.endpoint) for _ in range(500)]
+        for peer in peers:
+            self.addCleanup(peer.close)
+            with contextlib.suppress(OSError):  # cut off by now
+                peer.socket.sendall(hostile_peers.EMPTY_FRAMES[:60_000])
+        self.assertEqual(all_cut(peers, PATIENT), [])
+        self.assert_within(ALL_LIMIT)
+
     def test_small_frames_one_by_one(self):
         """Each keeps the buffer of 8 KiB into which ZeroMQ has read it."""
         self.assertTrue(hostile_peers.endless_message(self.endpoint, hostile_peers.SMALL_FRAME, most=LIMIT), "16 MiB were taken")
