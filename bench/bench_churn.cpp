@@ -54,8 +54,8 @@ Row row_of(const std::vector<Slice>& slices) {
               {"disk_mb_first", first.front().disk_mb},
               {"disk_mb_last", last.back().disk_mb}};
   if (last.back().bare_jobs_per_s > 0) {
-    const auto to_bare = [](std::span<const Slice> slices_) {
-      return mean(slices_, &Slice::jobs_per_s) / mean(slices_, &Slice::bare_jobs_per_s);
+    const auto to_bare = [](std::span<const Slice> part_of_all) {
+      return mean(part_of_all, &Slice::jobs_per_s) / mean(part_of_all, &Slice::bare_jobs_per_s);
     };
     row.more.emplace_back("ratio_to_bare_first", to_bare(first));
     row.more.emplace_back("ratio_to_bare_last", to_bare(last));

@@ -45,7 +45,10 @@ void Broker::start() {
 void Broker::kill_9() { process_.end(SIGKILL); }
 
 void Broker::check_alive() {
-  JOBQ_CHECK(process_.runs(), "the broker has ended: see --dir and {}", program_);
+  JOBQ_CHECK(
+      process_.runs(),
+      "the broker has ended, or '{}' (--broker) is not there; what it said is in the directory (--dir)",
+      program_);
 }
 
 std::uint64_t Broker::commits(Client* client) {

@@ -61,7 +61,7 @@ double cpu_seconds() {
 // A store in a directory of its own, driven as an engine would: counters and lane rows of all that was touched.
 class Driver {
  public:
-  Driver(const std::string& parent, std::uint32_t blocks_max = LmdbOptions{}.cached_blocks_max)
+  explicit Driver(const std::string& parent, std::uint32_t blocks_max = LmdbOptions{}.cached_blocks_max)
       : path_(parent + "/jobq-bench-XXXXXX"), prng_(7) {
     JOBQ_CHECK(mkdtemp(path_.data()) != nullptr, "cannot make {}", path_);
     options_.path = path_;
