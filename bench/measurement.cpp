@@ -62,6 +62,7 @@ Child Child::exec(const std::vector<std::string>& command, const std::string& lo
     dup2(fd, STDERR_FILENO);
     std::vector<char*> arguments;
     std::vector<std::string> words = command;
+    arguments.reserve(words.size() + 1);
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     execv(arguments.front(), arguments.data());

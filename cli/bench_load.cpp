@@ -211,7 +211,7 @@ Status BenchLoad::begin(DurationMs patience) {
   while (state.done.load() == 0 && state.refused.load() == 0 && Clock::now() < until && !interrupted())
     wait_interruptible({2});
   if (state.done.load() > 0 || interrupted()) return {};
-  if (const Status refused = refusal(); !refused.ok()) return refused;
+  if (Status refused = refusal(); !refused.ok()) return refused;
   return {Code::timed_out, fmt::format("no job came through within {} ms", patience.ms)};
 }
 

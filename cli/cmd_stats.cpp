@@ -80,7 +80,7 @@ int stats_watch(const Globals& globals, const StatsOptions& options, DurationMs 
           answer.ok() ? ink(Ink::dim, fmt::format("{}, every {}; Ctrl-C ends", now, write_duration(every.ms)))
                       : ink(Ink::red, fmt::format("{}: no answer from {}; below is the last one", now,
                                                   link.endpoint()));
-      print_screen(head + "\n\n" + last);
+      print_screen(fmt::format("{}\n\n{}", head, last));
     } else if (answer.ok()) {
       if (!first && !globals.json) std::fputs("\n", stdout);
       print_stats(*answer, globals.json);

@@ -22,6 +22,6 @@ enum class LineForm { body, job };
 int enqueue_lines(const Globals& globals, const std::string& queue, const EnqueueOptions& options,
                   LineForm form, int fd);
 
-inline constexpr DurationMs kLinesTimeout{10 * 60 * 1000};
+inline constexpr DurationMs kLinesTimeout{600'000};
 
 }  // namespace jobq::cli

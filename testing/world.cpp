@@ -99,7 +99,7 @@ Status World::advance(DurationMs span) {
   return wait.status;
 }
 
-bool World::sleep(DurationMs span, std::stop_token stop) {
+bool World::sleep(DurationMs span, const std::stop_token& stop) {
   Sleeper sleeper{now() + span};
   {
     // Before it counts as asleep: a stop must find it. Triggered on the world's thread, and from then on the handler counts as

@@ -48,7 +48,7 @@ class World final : public IoDriver {
   // timed_out: a handler has run longer than the patience.
   Status advance(DurationMs span);
   // False: the stop token was triggered first. REQUIRES: called by a handler.
-  bool sleep(DurationMs span, std::stop_token stop);
+  bool sleep(DurationMs span, const std::stop_token& stop);
   // Waits until one more peer than `count` has been added, or `given_up` says so. False: not within the patience.
   [[nodiscard]] std::uint64_t peers_added() const;
   bool wait_for_peer(std::uint64_t count, const std::function<bool()>& given_up);

@@ -6,15 +6,14 @@
 namespace jobq::runner {
 
 // Of jobq-worker itself.
-enum ExitCode : int {
-  kExitOk = 0,                // drained: every outcome is with the broker
-  kExitRefused = 1,           // the broker refuses this worker for good
-  kExitUsage = 64,            // the command line is wrong; nothing was started
-  kExitInternal = 70,         // the system or this program is at fault
-  kExitUnanswered = 75,       // ended before the broker had answered every outcome: those jobs will run again
-  kExitCannotRun = 126,       // the command is there, and is no program that this user may run
-  kExitCommandNotFound = 127  // there is no such command
-};
+inline constexpr int kExitOk = 0;         // drained: every outcome is with the broker
+inline constexpr int kExitRefused = 1;    // the broker refuses this worker for good
+inline constexpr int kExitUsage = 64;     // the command line is wrong; nothing was started
+inline constexpr int kExitInternal = 70;  // the system or this program is at fault
+// Ended before the broker had answered every outcome: those jobs will run again.
+inline constexpr int kExitUnanswered = 75;
+inline constexpr int kExitCannotRun = 126;  // the command is there, and is no program that this user may run
+inline constexpr int kExitCommandNotFound = 127;  // there is no such command
 
 // Of the command, for one job.
 inline constexpr int kCommandAcks = 0;

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <new>
+#include <tuple>
 
 #include "libjobq/base/check.hpp"
 #include "libjobq/base/planted.hpp"
@@ -24,8 +25,8 @@ constexpr const char* kReadingThread = "ZMQbg/IO/0";  // ZeroMQ's name for it; t
 // An end is announced once nothing more can be read; under a load that never ends, after this long all the same.
 constexpr std::chrono::milliseconds kLossDelayMax{200};
 constexpr int kUnsentMessagesMax = 20'000;
-constexpr std::size_t kGivenBytes =
-    32 * 1024;  // below, a copy costs less than memory that another thread frees
+// Below, a copy costs less than memory that another thread frees.
+constexpr std::size_t kGivenBytes = std::size_t{32} << 10;
 constexpr int kFrameHeaderShort = 2,
               kFrameHeaderLong = 9;  // ZMTP: bytes before a frame of up to 255 bytes, or more
 
@@ -397,7 +398,7 @@ bool ZmqTransport::give(PeerId to, std::string* message) {
   char* data = owned->data();
   // On ZeroMQ's own thread, when the bytes are on their way.
   if (zmq_msg_init_data(&frame, data, bytes, let_go, owned.get()) != 0) throw std::bad_alloc();
-  owned.release();
+  std::ignore = owned.release();
   const int sent = zmq_msg_send(&frame, wire_->router, ZMQ_DONTWAIT);
   const bool over = handed_over(peer, sent, bytes);
   if (sent < 0) zmq_msg_close(&frame);

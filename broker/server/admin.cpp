@@ -179,7 +179,7 @@ Result<json> AdminDesk::queue_show(std::string_view name, const Now& now) const 
 
 Result<std::string> AdminDesk::answer(const protocol::Admin& admin, const Now& now) {
   AdminParams params(admin);
-  const auto finish = [&params](const Result<json>& document) -> Result<std::string> {
+  const auto finish = [&params](Result<json> document) -> Result<std::string> {
     if (!params.ok()) return params.status();
     if (!document.ok()) return document.status();
     return packed(*std::move(document));

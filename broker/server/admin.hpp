@@ -46,8 +46,8 @@ struct AdminSources {
 
 class AdminDesk {
  public:
-  explicit AdminDesk(AdminSources sources)
-      : sources_(std::move(sources)), backups_(sources_.config, sources_.store) {}
+  explicit AdminDesk(const AdminSources& sources)
+      : sources_(sources), backups_(sources_.config, sources_.store) {}
 
   // What the verb asks of the engine; nullopt: a read, to be answered by answer(). unknown_verb, bad_argument.
   // Views in the command point into the message.

@@ -12,7 +12,7 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::size_t kBodyShownMax = 64 * 1024;
+constexpr std::size_t kBodyShownMax = std::size_t{64} << 10;
 
 json body_or_nil(std::string_view body) {
   if (body.size() > kBodyShownMax) return {};

@@ -323,7 +323,7 @@ Status Server::send_deliveries(const Message& message, const DeliverPlan& plan) 
     failures_.push_back({message.to, 0, command::SendFailed{std::move(failed)}});
     return {};
   }
-  const Status written = deliveries_.write(
+  Status written = deliveries_.write(
       plan,
       [&](std::string* bytes, const std::vector<protocol::LeaseRef>& leases) {
         if (failed.empty() && (transport_->give(message.to, bytes) || JOBQ_PLANTED(failed_send_is_delivered)))

@@ -67,7 +67,7 @@ std::string data_file_of(const std::string& path, Fd* lock) {
   }
   if (S_ISDIR(found.st_mode)) {
     *lock = share_lock(path);
-    const std::string file = data_file(path);
+    std::string file = data_file(path);
     if (stat(file.c_str(), &found) != 0 && errno == ENOENT) {
       throw StoreError(Code::io_error, StoreProblem::not_a_store,
                        fmt::format("{} holds no store: there is no {} in it", path, kDataFile));

@@ -30,7 +30,7 @@ namespace {
 using namespace std::chrono_literals;
 using nlohmann::json;
 
-constexpr std::size_t kOrderBytesMax = 64 * 1024;
+constexpr std::size_t kOrderBytesMax = std::size_t{64} << 10;
 constexpr std::size_t kHttpThreads = 16;
 constexpr auto kCheckoutDeadline = 3s;  // no customer waits longer, broker or no broker
 

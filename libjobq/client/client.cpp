@@ -71,7 +71,7 @@ const ClientOptions& checked(const ClientOptions& options) {
 
 }  // namespace
 
-ClientImpl::ClientImpl(std::string its_endpoint, ClientOptions its_options)
+ClientImpl::ClientImpl(std::string its_endpoint, const ClientOptions& its_options)
     : endpoint(std::move(its_endpoint)),
       options(checked(its_options)),
       runtime(options.runtime ? options.runtime : std::make_shared<Runtime>()),

@@ -128,7 +128,7 @@ class ClientPeer final : public IoPeer {
 
 class ClientImpl {
  public:
-  ClientImpl(std::string its_endpoint, ClientOptions its_options);
+  ClientImpl(std::string its_endpoint, const ClientOptions& its_options);
   ~ClientImpl();
   ClientImpl(const ClientImpl&) = delete;
   ClientImpl& operator=(const ClientImpl&) = delete;

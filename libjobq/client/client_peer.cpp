@@ -136,16 +136,14 @@ void ClientPeer::submit(std::span<Submission> submissions, IoDriver* io) {
 }
 
 void ClientPeer::submit_admin(AdminCall call, AdminDone done, IoDriver* io) {
-  bool closed = false;
-  {
-    const std::lock_guard lock(mutex_);
-    closed = closing_;
-    if (!closed) {
-      call.token = next_admin_token_++;
-      admin_inbox_.emplace_back(std::move(call), std::move(done));
-    }
+  std::unique_lock lock(mutex_);
+  if (closing_) {
+    lock.unlock();
+    return done(Status(Code::closed, "the client is closed"));
   }
-  if (closed) return done(Status(Code::closed, "the client is closed"));
+  call.token = next_admin_token_++;
+  admin_inbox_.emplace_back(std::move(call), std::move(done));
+  lock.unlock();
   io->wake(this);
 }
 

@@ -97,11 +97,12 @@ struct Completion {
 
 class ProducerCore {
  public:
-  static constexpr std::size_t kInFlightMax = 8;         // messages unanswered at a time
-  static constexpr std::size_t kEagerInFlight = 2;       // under so many a message goes out however small
-  static constexpr std::size_t kPackJobs = 1000;         // jobs of a full message
-  static constexpr std::size_t kPackBytes = 256 * 1024;  // bytes of a full message; one job may be larger
-  static constexpr DurationMs kResendAfter{2000};        // doubled each time, on a connection that is up
+  static constexpr std::size_t kInFlightMax = 8;    // messages unanswered at a time
+  static constexpr std::size_t kEagerInFlight = 2;  // under so many a message goes out however small
+  static constexpr std::size_t kPackJobs = 1000;    // jobs of a full message
+  static constexpr std::size_t kPackBytes = std::size_t{256}
+                                            << 10;  // bytes of a full message; one job may be larger
+  static constexpr DurationMs kResendAfter{2000};   // doubled each time, on a connection that is up
 
   static constexpr std::size_t kUnpackedInFlightMax = 1000;  // messages unanswered when each carries one call
   // From the oldest unanswered sequence on so many are used: the broker remembers kOpenRequestsMax of them.

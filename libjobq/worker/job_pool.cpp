@@ -24,6 +24,7 @@ bool JobPool::on(std::string_view type, Worker::Handler handler) {
 
 std::vector<std::string> JobPool::types() const {
   std::vector<std::string> types;
+  types.reserve(handlers_.size());
   for (const auto& [type, handler] : handlers_) types.push_back(type);
   return types;
 }

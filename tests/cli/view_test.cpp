@@ -12,6 +12,7 @@
 #include "cli/table.hpp"
 
 using namespace jobq::cli;
+using namespace std::string_literals;
 using jobq::TimeMs;
 
 namespace {
@@ -140,7 +141,7 @@ TEST_CASE("bodies are shown as what they are") {
                          "a\xa5order\xcc\xff",
                          100),
             R"(msgpack: {"to":"a","order":255})"));
-  CHECK(has(preview_body("\xff\xfe\x00z", 100), "0000  ff fe "));
+  CHECK(has(preview_body("\xff\xfe\x00z"s, 100), "0000  ff fe 00 7a "));
   // A character is not cut in the middle.
   CHECK(has(preview_body("a\xc3\xa9\xc3\xa9", 2), "  a\n"));
 }

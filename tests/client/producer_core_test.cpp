@@ -86,7 +86,7 @@ TEST_CASE("with packing off each call is a message of its own, and they do not w
     group.queue = "receipts";
     group.jobs.resize(1);
     group.deadline = TimeMs{5000};
-    core.producer().submit(std::move(group));
+    core.producer().submit(group);
   }
   core.tick(TimeMs{1});
   const std::vector<Sent> sent = take_sent(core);

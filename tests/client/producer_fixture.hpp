@@ -30,7 +30,7 @@ struct ProducerFixture {
     group.deadline = now + DurationMs{timeout};
     group.timeout = DurationMs{timeout};
     const std::uint64_t token = group.token;
-    core.producer().submit(std::move(group));
+    core.producer().submit(group);
     return token;
   }
 

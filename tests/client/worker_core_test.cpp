@@ -13,7 +13,6 @@ using test::kLease;
 using test::kOne;
 using test::kTwo;
 using test::Sent;
-using test::take_sent;
 using Fixture = test::WorkerCoreFixture;
 
 TEST_CASE_FIXTURE(Fixture, "registers with what it serves, once greeted") {

@@ -7,12 +7,8 @@ using protocol::ClaimResult;
 using protocol::LeaseRef;
 using protocol::OutcomeKind;
 using test::answer;
-using test::greet;
-using test::kLease;
 using test::kOne;
 using test::kTwo;
-using test::Sent;
-using test::take_sent;
 using Fixture = test::WorkerCoreFixture;
 
 TEST_CASE_FIXTURE(Fixture, "a drain takes no more, stops, hands back in time, says goodbye and is done") {

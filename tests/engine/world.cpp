@@ -178,7 +178,7 @@ void World::turn(std::vector<Command> commands) {
     for (const JobId job : lookups.jobs) {
       auto fact = store_->read_job(job);
       REQUIRE(fact.ok());
-      facts.jobs.push_back(std::move(*fact));
+      facts.jobs.push_back(*fact);
     }
     for (const UniqueLookup& key : lookups.keys) {
       auto fact = store_->read_unique(key.queue_no, key.key);
@@ -220,7 +220,7 @@ void World::answer(const std::vector<Read>& reads) {
       const auto& job = std::get<ReadJob>(read);
       auto fact = store_->read_job(job.job);
       REQUIRE(fact.ok());
-      answers.push_back({{}, 0, command::JobRead{job.job, std::move(*fact)}});
+      answers.push_back({{}, 0, command::JobRead{job.job, *fact}});
     }
   }
   pending_.insert(pending_.begin(), std::make_move_iterator(answers.begin()),

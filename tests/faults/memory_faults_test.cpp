@@ -35,12 +35,13 @@ namespace {
 
 constexpr PeerId kProducer{1}, kWorker{2};
 constexpr int kRounds = 12, kJobsOfARound = 4;
+constexpr std::size_t kJobs = std::size_t{kRounds} * std::size_t{kJobsOfARound};
 constexpr int kOutOfMemory = 70, kStoreFailed = 88, kStoreRefused = 87;
 
 // What the peers were told, written by the child as it happens and read by the parent when it has ended.
 struct Told {
   std::size_t confirmed_count = 0, asked_count = 0, settled_count = 0;
-  std::array<std::uint64_t, kRounds * kJobsOfARound> confirmed{}, asked{}, settled{};
+  std::array<std::uint64_t, kJobs> confirmed{}, asked{}, settled{};
   long allocations = 0;  // of a run in which nothing fails
   bool failed = false;
 };
