@@ -8,7 +8,6 @@
 
 #ifdef JOBQ_XXH_DISPATCH
 // As xxh_x86dispatch.h declares it, which cannot be included beside code that is compiled in.
-// NOLINTNEXTLINE(readability-identifier-naming)
 extern "C" XXH64_hash_t XXH3_64bits_withSeed_dispatch(const void* input, std::size_t length,
                                                       XXH64_hash_t seed);
 #endif

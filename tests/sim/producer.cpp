@@ -64,7 +64,7 @@ void SimProducer::enqueue(TimeMs now) {
     group.jobs.push_back(make_job(&event));
     write(std::move(event));
   }
-  core_.producer().submit(std::move(group));
+  core_.producer().submit(group);
 }
 
 OwnedJob SimProducer::make_job(Event* event) {

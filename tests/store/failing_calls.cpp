@@ -135,6 +135,8 @@ JOBQ_LMDB_CALL(mdb_stat, "", (MDB_txn * txn, MDB_dbi table, MDB_stat* stat), txn
 JOBQ_LMDB_CALL(mdb_txn_begin, "", (MDB_env * env, MDB_txn* parent, unsigned int flags, MDB_txn** txn), env,
                parent, flags, txn)
 
+// The linker's names for what --wrap puts between.
+// NOLINTBEGIN(bugprone-reserved-identifier)
 extern "C" {
 
 int __real_open64(const char* path, int flags, ...);
@@ -212,3 +214,4 @@ int __wrap_mdb_reader_check(MDB_env* env, int* dead) {
   return done;
 }
 }
+// NOLINTEND(bugprone-reserved-identifier)

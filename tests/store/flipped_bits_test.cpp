@@ -232,7 +232,7 @@ TEST_CASE("of the flips inside records a check finds 999 in 1,000, and no job is
     CAPTURE(at);
     CAPTURE(bit);
     std::string bytes = sound.bytes;
-    bytes[at] ^= static_cast<char>(1 << bit);
+    bytes[at] = static_cast<char>(bytes[at] ^ (1 << bit));
     const Copy copy(bytes);
     tables.insert(place.table);
     if (copy.found_by_check()) {

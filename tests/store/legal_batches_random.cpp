@@ -173,7 +173,7 @@ void LegalBatches::random_producer_change(Prng* prng) {
     if (result.outcome == protocol::EnqueueOutcome::refused) result.code = Code::queue_full;
     result.retry_after_ms = static_cast<std::uint32_t>(prng->below(5'000));
   }
-  answer(id, at->second.next_sequence, lowest, std::move(results));
+  answer(id, at->second.next_sequence, lowest, results);
 }
 
 void LegalBatches::random_change(Prng* prng, const RandomLimits& limits) {

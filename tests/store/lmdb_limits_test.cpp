@@ -324,7 +324,7 @@ TEST_CASE("a page that LMDB cannot survive is reported, not suffered") {
   std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
   // All pages but the two that say where the roots are.
   const auto end = static_cast<std::streamoff>(std::filesystem::file_size(file));
-  for (std::streamoff at = 2 * 4096; at < end; at += 64) {
+  for (std::streamoff at = 8192; at < end; at += 64) {
     bytes.seekp(at);
     bytes.write("\xff\xff\xff\xff\xff\xff\xff\xff", 8);
   }

@@ -16,6 +16,8 @@
 namespace jobq {
 namespace {
 
+void flip(char* byte, std::uint64_t bit) { *byte = static_cast<char>(*byte ^ (1 << bit)); }
+
 namespace fs = std::filesystem;
 using nlohmann::json;
 
@@ -110,6 +112,36 @@ bool in_range(const std::string& id, const json& line) {
   return job && first && last && *job >= *first && *job <= *last;
 }
 
+// What a saved job has kept. Whether its lease's number is lost.
+bool judge_saved(const std::string& id, const json& job, const json& saved, const Repaired& done) {
+  CHECK_MESSAGE(saved["state"] == (job["state"] == "leased" ? json("ready") : job["state"]),
+                id << done.text());
+  if (done.report.changed != 0) return false;
+  CHECK(saved["failures"] == job["failures"]);
+  CHECK(saved["attempts"] == job["attempts"]);
+  const bool number_lost = job["state"] == "leased" && saved["lease_no"] < job["lease_no"];
+  if (!number_lost) CHECK(saved["lease_no"] == job["lease_no"]);
+  if (job["state"] == "scheduled") CHECK(saved["due"] == job["due"]);
+  if (job["state"] == "dead") CHECK(saved["died_at"] == job["died_at"]);
+  return number_lost;
+}
+
+void judge_record(const std::string& id, const json& job, const json& saved) {
+  for (const char* field :
+       {"queue", "type", "priority", "bytes", "headers_hash", "body_hash", "unique_key", "expires_at"}) {
+    const bool renamed = saved[field].is_string() && saved[field].get<std::string>().starts_with("repaired-");
+    CHECK_MESSAGE((renamed || saved[field] == job[field]), id << " " << field);
+  }
+}
+
+void a_broker_goes_on_with(const std::string& home) {
+  LmdbOptions options = LmdbUnderTest::small_options();
+  options.path = home;
+  auto store = open_lmdb_store(options);
+  REQUIRE_MESSAGE(store.ok(), store.status().text());
+  REQUIRE((*store)->recover().ok());
+}
+
 // What holds after any damage, when it could be repaired at all.
 void judge(const Repaired& done, const std::map<std::string, json>& before) {
   const std::map<std::string, json> after = jobs_in(done.home);
@@ -130,24 +162,8 @@ void judge(const Repaired& done, const std::map<std::string, json>& before) {
       REQUIRE_MESSAGE(named, id << " is missing and not named:\n" << done.text());
       continue;
     }
-    for (const char* field :
-         {"queue", "type", "priority", "bytes", "headers_hash", "body_hash", "unique_key", "expires_at"}) {
-      const bool renamed = saved->second[field].is_string() &&
-                           saved->second[field].get<std::string>().starts_with("repaired-");
-      CHECK_MESSAGE((renamed || saved->second[field] == job[field]), id << " " << field);
-    }
-    if (uncertain.contains(id)) continue;
-    CHECK_MESSAGE(saved->second["state"] == (job["state"] == "leased" ? json("ready") : job["state"]),
-                  id << done.text());
-    if (done.report.changed == 0) {
-      CHECK(saved->second["failures"] == job["failures"]);
-      CHECK(saved->second["attempts"] == job["attempts"]);
-      const bool number_lost = job["state"] == "leased" && saved->second["lease_no"] < job["lease_no"];
-      numbers_lost += number_lost ? 1U : 0U;
-      if (!number_lost) CHECK(saved->second["lease_no"] == job["lease_no"]);
-      if (job["state"] == "scheduled") CHECK(saved->second["due"] == job["due"]);
-      if (job["state"] == "dead") CHECK(saved->second["died_at"] == job["died_at"]);
-    }
+    judge_record(id, job, saved->second);
+    if (!uncertain.contains(id)) numbers_lost += judge_saved(id, job, saved->second, done) ? 1U : 0U;
   }
   // A lease's row that is lost takes its number with it. Nobody comes back with that: the store has another incarnation.
   CHECK_MESSAGE(numbers_lost + done.report.leases_returned <= leased, done.text());
@@ -156,12 +172,7 @@ void judge(const Repaired& done, const std::map<std::string, json>& before) {
                    done.report.damaged_pages + done.report.damaged_rows > 0),
                   id << " has come from nowhere");
   }
-  // A broker can go on with it.
-  LmdbOptions options = LmdbUnderTest::small_options();
-  options.path = done.home;
-  auto store = open_lmdb_store(options);
-  REQUIRE_MESSAGE(store.ok(), store.status().text());
-  REQUIRE((*store)->recover().ok());
+  a_broker_goes_on_with(done.home);
 }
 
 TEST_CASE("repairing a sound store makes a copy of it, under another incarnation and without leases") {
@@ -234,7 +245,7 @@ TEST_CASE("flipped bits, wiped pages and lost ends: every sound job is saved, th
     switch (prng.below(4)) {
       case 0:  // some bits anywhere
         for (std::uint64_t i = prng.below(50) + 1; i > 0; --i)
-          bytes[prng.below(bytes.size())] ^= static_cast<char>(1 << prng.below(8));
+          flip(&bytes[prng.below(bytes.size())], prng.below(8));
         break;
       case 1:  // a few pages of zeros or noise
         for (std::uint64_t i = prng.below(5) + 1; i > 0; --i) {
@@ -246,7 +257,7 @@ TEST_CASE("flipped bits, wiped pages and lost ends: every sound job is saved, th
         break;
       case 2:  // heads of pages: where LMDB trusts most
         for (std::uint64_t i = prng.below(20) + 1; i > 0; --i)
-          bytes[(2 + prng.below(pages - 2)) * 4096 + prng.below(64)] ^= static_cast<char>(1 << prng.below(8));
+          flip(&bytes[(2 + prng.below(pages - 2)) * 4096 + prng.below(64)], prng.below(8));
         break;
       default:  // the end is lost
         bytes.resize(bytes.size() - prng.below(bytes.size() / 2));
