@@ -27,6 +27,8 @@ VARIES = [
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( [A-Z]{3,4}|Z)?", "TIME"),
     (r"\d{4}-\d\d-\d\d", "DATE"),
     (r"\d\d:\d\d:\d\d\.\d{3}", "CLOCK"),
+    (r"\b\d\d:\d\d:\d\d\b", "TIME"),  # of today: of another day the date stands with it
+    (r"^ *DATE\n", ""),  # where another day begins in a timeline
     (r"(tcp|ipc)://[^\s,;]+", "ENDPOINT"),
     (r"/[\w./-]+", "PATH"),
     (r"\d+(\.\d+)?(ms|s|m|h|d)\b( \d+[smh]\b)?", "SPAN"),
@@ -40,7 +42,7 @@ VARIES = [
 
 def shape(text):
     for pattern, name in VARIES:
-        text = re.sub(pattern, name, text)
+        text = re.sub(pattern, name, text, flags=re.MULTILINE)
     return [line.strip() for line in text.strip().splitlines()]
 
 
@@ -143,6 +145,9 @@ class Examples(unittest.TestCase):
 
     def test_the_shape_tells_words_apart(self):
         self.assertEqual(shape("j1a7  12s ago  1,234"), shape("jz9 3m 2s ago 7"))
+        self.assertEqual(shape("due 23:59:30"), shape("due 2026-12-01 00:00:30 UTC"))
+        self.assertEqual(shape("  2026-11-30\n  23:59:59.000  now\n  2026-12-01\n  00:00:01.000  ready"),
+                         shape("  2026-11-30\n  12:00:00.000  now\n  12:00:01.000  ready"))
         self.assertNotEqual(shape("receipts paused"), shape("receipts"))
         self.assertNotEqual(shape("dead"), shape("acked"))
 
