@@ -5,8 +5,10 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <exception>
+#include <limits>
 #include <optional>
 
 namespace jobq::cli {
@@ -15,6 +17,9 @@ namespace {
 using std::chrono::milliseconds;
 using LocalMs = date::local_time<milliseconds>;
 using SysMs = date::sys_time<milliseconds>;
+
+// The library's times count nanoseconds in 64 bits, which end in April 2262.
+constexpr std::int64_t kLatestMs = std::numeric_limits<std::int64_t>::max() / 1'000'000;
 
 // The date library throws for every zone that it cannot find; a bare machine may have no zones at all.
 const date::time_zone* find_zone(const std::string& name, std::string* error) {
@@ -196,6 +201,7 @@ Result<Instant> parse_instant(std::string_view text, const std::string& zone) {
   const Result<TimeMs> at = from_local(text, *fields, zone);
   if (!at.ok()) return at.status();
   if (at->ms <= 0) return malformed(text, "it lies before 1970");
+  if (at->ms > kLatestMs) return malformed(text, "it is too far away, 2262-04-11 is the last day");
   Instant instant;
   instant.at = *at;
   const std::string utc =

@@ -80,6 +80,9 @@ TEST_CASE("relative and sloppy times are refused, with the remedy") {
   CHECK(refusal("2026-11-23T12:00 CET").find("left over") != std::string::npos);
   CHECK(refusal("2026-11-23x").find("left over") != std::string::npos);
   CHECK(refusal("1969-12-31T00:00Z").find("before 1970") != std::string::npos);
+  CHECK(refusal("2262-04-12T00:00Z").find("too far away") != std::string::npos);
+  CHECK(refusal("6063-11-23 14:30").find("too far away") != std::string::npos);
+  CHECK(ms("2262-04-11T23:47:16Z") == 9'223'372'036'000);
   CHECK(refusal("2026-11-23T12:00", "Mars/Olympus").find("'Mars/Olympus' is not known") != std::string::npos);
 }
 

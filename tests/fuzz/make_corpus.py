@@ -95,6 +95,7 @@ def arguments():
     put("arguments", "broker", b"--data\n/var/lib/jobq\n--listen\ntcp://127.0.0.1:*\n--insecure\n--log-level=debug\n--ready-fd\n3\n")
     put("arguments", "enqueue", b"mail\n1h30m\n\n2d\nkey\n10m\n5s\nname=value\nx\n")
     put("arguments", "at", b"mail\n\n2026-11-23 14:30\n+1d\n\n\n\n")
+    put("arguments", "far", b"mail\n\n6063-11-23 14:30\n+1d\n\n\n\n")
     put("arguments", "lines", b'{"body": "x", "priority": 3, "delay": "5s", "headers": {"a": "b"}}\nlease=30s\n--help\n12:30\n2026-01-31T12:00:00Z\n')
 
 
