@@ -172,6 +172,7 @@ void Guard::run() {
   while (!stopping_) {
     if (accounts_.empty() && given_back_at_cut_ == cut()) {
       changed_.wait(lock, [this] { return stopping_ || !accounts_.empty(); });
+      begin_anew();
       continue;
     }
     changed_.wait_for(lock, closely ? kLookClosely : kLookEvery, [this] { return stopping_; });
@@ -197,6 +198,17 @@ void Guard::run() {
       lock.lock();
     }
   }
+}
+
+// What the process had before is nobody's who comes now.
+void Guard::begin_anew() {
+  unexplained_then_ = static_cast<std::int64_t>(own_memory_bytes());
+  touched_then_ = touched_by_reader();
+}
+
+std::uint64_t Guard::touched_by_reader() {
+  if (!reader_) reader_ = thread_named(limits_.reading_thread);  // it gives itself its name
+  return reader_ ? touched_bytes(*reader_) : 0;
 }
 
 void Guard::look_at_all(std::uint64_t memory) {
@@ -266,8 +278,7 @@ void Guard::charge_overhead(std::uint64_t memory) {
   unsent_total_.store(unsent, std::memory_order_relaxed);
   const auto unexplained = static_cast<std::int64_t>(memory) - static_cast<std::int64_t>(explained + unsent);
   const std::int64_t grown = unexplained - std::exchange(unexplained_then_, unexplained);
-  if (!reader_) reader_ = thread_named(limits_.reading_thread);  // it gives itself its name
-  const std::uint64_t touched_by_now = reader_ ? touched_bytes(*reader_) : 0;
+  const std::uint64_t touched_by_now = touched_by_reader();
   const std::uint64_t touched = touched_by_now - std::exchange(touched_then_, touched_by_now);
   const auto shares =
       grown > 0
@@ -341,7 +352,7 @@ void Guard::cut_beyond_totals(std::uint64_t unsent_most) {
   std::uint64_t kept_of_the_cut = 0;  // until ZeroMQ's thread comes to their end
   for (const auto& [descriptor, account] : accounts_) {
     if (account->is_cut) {
-      kept_of_the_cut += account->overhead;
+      if (swelling_ != 0) kept_of_the_cut += account->overhead;
       continue;
     }
     accounts.push_back(account.get());

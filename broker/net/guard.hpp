@@ -93,6 +93,8 @@ class Guard {
 
  private:
   void run();
+  void begin_anew();
+  std::uint64_t touched_by_reader();
   void look_at_all(std::uint64_t memory);
   void look_at_suspects();
   void measure(Account* account);
