@@ -70,6 +70,20 @@ TEST_CASE("who has the descriptor of a peer that is gone is not cut off in its p
   CHECK(listening.message("good morning").value != peer.value);
 }
 
+// ZeroMQ's thread reads all that the kernel has of one connection before it looks at the next: by its own rules the kernel
+// lets that grow to many megabytes.
+TEST_CASE("of no connection more than a part of a message is read at once") {
+  Listening listening;
+  RawPeer peer;
+  peer.connect(listening.port);
+  peer.send("hello");
+  (void)listening.message("hello");
+  const int descriptor = descriptor_serving(peer);
+  REQUIRE(descriptor >= 0);
+  CHECK(option_of(descriptor, SOL_SOCKET, SO_RCVBUF) ==
+        2 * (128 << 10));  // fixed; the kernel doubles what it is told
+}
+
 TEST_CASE("who comes under the name of another takes nothing from him") {
   Listening listening;
   RawPeer first, thief, witness;
