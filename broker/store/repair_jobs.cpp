@@ -277,12 +277,14 @@ void RepairJobs::report_missing() {
     const std::uint64_t no = block_of(found.job);
     if (found.moved || no == last || salvage_->block_rows.contains(no)) continue;
     last = no;
+    if (salvage_->may_be_lost(Table::blocks, block_key(no))) continue;  // what is not here may have finished
     told.insert(no);
-    if (!salvage_->may_be_lost(Table::blocks, block_key(no))) report_block(no, nullptr);
+    report_block(no, nullptr);
   }
   for (const Table table : {Table::jobs, Table::moved}) {
     for (const LostKeys& range : salvage_->lost(table)) {
-      const JobId from = parse_job_key(range.from).value_or(JobId{1});
+      JobId from = parse_job_key(range.from).value_or(JobId{1});
+      if (was_found(from)) ++from.value;  // the last one before the range
       const JobId below = range.below.empty() ? JobId{end} : parse_job_key(range.below).value_or(JobId{end});
       if (from < below) report_range(range, from, below, told);
     }

@@ -39,6 +39,7 @@ void WorkerCore::disconnected(TimeMs /*now*/) {
   link_.disconnected();
   registered_ = false;
   register_at_ = {};
+  register_id_ = 0;
   awaited_.clear();
   asleep_since_ = {};  // the next connection brings nothing old
   outcome_messages_ = 0;

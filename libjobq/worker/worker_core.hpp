@@ -214,7 +214,7 @@ class WorkerCore final : public PeerCore {
   void send_drain(TimeMs now);
 
   void on_registered(const protocol::Registered& reply, const Sent& sent, TimeMs now);
-  void on_error(const protocol::Error& error, const Sent& sent, TimeMs now);
+  void on_error(const protocol::Error& error, const Sent& sent, bool of_register, TimeMs now);
   void on_deliver(const protocol::Deliver& message, TimeMs now);
   void on_claims(const std::vector<protocol::ClaimResult>& results, const std::vector<Code>& reasons,
                  const Sent& sent);
@@ -265,6 +265,7 @@ class WorkerCore final : public PeerCore {
   TimeMs silent_since_{};          // while that is set: when it had last said something before
   std::uint64_t first_awake_ = 0;  // the first request sent after that; 0: none yet
   TimeMs register_at_{};           // 0: not planned
+  std::uint64_t register_id_ = 0;  // the registration that is not answered yet; 0: none
   std::pmr::unsynchronized_pool_resource
       memory_;  // of the two tables: a job costs no allocation in the long run
   ByLease<Held> held_{&memory_};

@@ -86,8 +86,10 @@ void WorkerCore::receive(std::string_view frame, TimeMs now) {
   const Sent sent = std::move(awaited->second);
   if (!sent.outcomes.empty()) --outcome_messages_;
   awaited_.erase(awaited);
+  const bool of_register = message->request_id == register_id_;
+  if (of_register) register_id_ = 0;
   if (const auto* registered = std::get_if<protocol::Registered>(&message->body)) {
-    on_registered(*registered, sent, now);
+    if (of_register) on_registered(*registered, sent, now);
   } else if (const auto* outcomes = std::get_if<protocol::OutcomesReply>(&message->body)) {
     on_settled(outcomes->results, sent);
   } else if (const auto* heartbeat = std::get_if<protocol::HeartbeatReply>(&message->body)) {
@@ -96,7 +98,7 @@ void WorkerCore::receive(std::string_view frame, TimeMs now) {
     registered_ = false;
     done_ = true;
   } else if (const auto* error = std::get_if<protocol::Error>(&message->body)) {
-    on_error(*error, sent, now);
+    on_error(*error, sent, of_register, now);
   }
 }
 
@@ -153,7 +155,7 @@ void WorkerCore::send_register(TimeMs now) {
   for (const LeaseRef& lease : held_leases()) sent.leases.push_back(lease);
   message.held = sent.leases;
   register_at_ = {};
-  send(std::move(message), std::move(sent), now);
+  send(std::move(message), std::move(sent), now, &register_id_);
 }
 
 void WorkerCore::on_registered(const protocol::Registered& reply, const Sent& sent, TimeMs now) {
@@ -214,27 +216,31 @@ void WorkerCore::on_settled(const std::vector<ClaimResult>& results, const Sent&
   }
 }
 
-void WorkerCore::on_error(const protocol::Error& error, const Sent& sent, TimeMs now) {
+void WorkerCore::on_error(const protocol::Error& error, const Sent& sent, bool of_register, TimeMs now) {
   for (const LeaseRef& lease : sent.outcomes) {
     if (const auto found = outcomes_.find(lease); found != outcomes_.end()) wait_again(lease, &found->second);
   }
-  const bool registering = !registered_;
   events_.emplace_back(worker_event::Note{fmt::format(
       "the broker at {} answered {}: {}", link_.identity().endpoint, to_string(error.code), error.text)});
   if (error.code == Code::not_greeted) return link_.reconnect();
-  if (registering && is_final(error.code)) {
+  // What was asked before the registration says nothing of that. A second one would give up what is on its way here.
+  const bool asked = register_id_ != 0 || (register_at_.is_set() && !of_register);
+  if (asked && !JOBQ_PLANTED(registers_twice)) return;
+  if (of_register && is_final(error.code)) {
     refused_ = true;
     events_.emplace_back(worker_event::Refused{Status(error.code, error.text)});
     return;
   }
   registered_ = false;
-  const bool anew = error.code == Code::unknown_session && !registering;
+  const bool anew = error.code == Code::unknown_session && !of_register;
   register_at_ = now + DurationMs{anew ? 0 : std::max<std::int64_t>(error.retry_after_ms, 1000)};
 }
 
 void WorkerCore::on_deliver(const protocol::Deliver& message, TimeMs now) {
   if (message.session != session_)
     return;  // Of a session that has ended since: its leases are no longer ours.
+  // Sent before the broker had the registration that is on its way: what that does not claim is given to others.
+  if (register_id_ != 0) return;
   for (const protocol::Delivery& delivery : message.jobs) {
     if ((held_.contains(delivery.lease) || outcomes_.contains(delivery.lease)) &&
         !JOBQ_PLANTED(delivery_run_twice))

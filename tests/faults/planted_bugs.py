@@ -162,6 +162,8 @@ PLANTED = (
         WORKER, "leases are extended at a third, counted from the sending of the extension")),
     Planted("given_up_runs_on", "a worker that was silent until it may have been given up runs what waited for it", case(
         WORKER, "nor when it was silent for so long that the broker may have given it up")),
+    Planted("registers_twice", "the refusal of an older request makes a worker register while it does so already", case(
+        "client/client_worker_registration_test", "what was refused before a registration does not make a second one")),
     Planted("delivery_run_twice", "a delivery that comes twice is run twice", case(
         WORKER, "the same delivery twice, and one of another session, run nothing more")),
 )

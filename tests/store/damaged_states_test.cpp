@@ -49,6 +49,16 @@ TEST_CASE("blocks and leases") {
            "cannot be understood"},
           {"block damaged", [](Txn* t) { spoil(t, Table::blocks, block_key(0)); }, "checksum does not fit",
            "checksum does not fit", "its state is lost"},
+          // Neither tells what the job was; that there was one has to be said all the same.
+          {"block damaged, and one of its records",
+           [](Txn* t) {
+             spoil(t, Table::blocks, block_key(0));
+             spoil(t, Table::jobs, job_key(kOther));
+           },
+           "checksum does not fit",
+           "checksum does not fit",
+           R"("first":"jb","kind":"lost_range","last":"jb")",
+           {11}},
           {"block too short", [](Txn* t) { cut(t, Table::blocks, block_key(0)); }, kShort.c_str(),
            kShort.c_str(), "its state is lost"},
           {"no lease where the session is", lease(SessionNo{0}, 2), "a lease of session 0"},
