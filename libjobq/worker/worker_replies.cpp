@@ -284,6 +284,7 @@ void WorkerCore::on_push(const protocol::ReplyMessage& message, TimeMs now) {
   } else if (const auto* bye = std::get_if<protocol::Bye>(&message.body)) {
     registered_ = false;
     if (bye->reason == Code::unknown_session) {
+      if (register_id_ != 0) return;  // asked already
       register_at_ = now + DurationMs{bye->retry_after_ms};
     } else {
       link_.reconnect_at(now + DurationMs{std::max<std::int64_t>(bye->retry_after_ms, 1000)});

@@ -61,6 +61,7 @@ TEST_CASE_FIXTURE(Fixture, "what was refused before a registration does not make
   REQUIRE(std::holds_alternative<protocol::Register>(again[0].message.body));
   answer(core, heartbeat[0].message.request_id, protocol::Error{Code::unknown_session, "register first", 0},
          TimeMs{6200});
+  answer(core, 0, protocol::Bye{Code::unknown_session, 0}, TimeMs{6201});
   CHECK(tick(TimeMs{7300}).empty());
   protocol::Registered reply;
   reply.session = SessionNo{77};
