@@ -57,7 +57,7 @@ TEST_CASE("blocks and leases") {
            },
            "checksum does not fit",
            "checksum does not fit",
-           R"("first":"jb","kind":"lost_range","last":"jb")",
+           R"("kind":"lost_range","first":"jb","last":"jb")",
            {11}},
           {"block too short", [](Txn* t) { cut(t, Table::blocks, block_key(0)); }, kShort.c_str(),
            kShort.c_str(), "its state is lost"},
