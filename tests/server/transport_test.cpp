@@ -48,9 +48,10 @@ bool leads_to(int descriptor, std::uint16_t port) {
 
 }  // namespace
 
-// The loop hears of an end at its next wait(). Until then it may want to send to a peer that is gone, and ZeroMQ may have
-// given the number of its descriptor to somebody else: he was cut off, and what he had sent was lost.
-TEST_CASE("who has the descriptor of a peer that is gone is not cut off in its place") {
+namespace {
+
+// False when another thread's file has got the number of the descriptor first.
+bool a_successor_is_not_cut_off() {
   Listening listening;
   RawPeer gone, successor;
   gone.connect(listening.port);
@@ -62,12 +63,23 @@ TEST_CASE("who has the descriptor of a peer that is gone is not cut off in its p
   gone.hang_up();
   REQUIRE(comes_true([&] { return !gone.is_served_by(descriptor); }));
   successor.connect(listening.port);
-  REQUIRE(successor.is_served_by(descriptor));
+  if (!successor.is_served_by(descriptor)) return false;
   // At first it may still be taken for sent.
   CHECK(comes_true([&] { return !listening.transport->send(peer, "a job"); }));
 
   successor.send("good morning");
   CHECK(listening.message("good morning").value != peer.value);
+  return true;
+}
+
+}  // namespace
+
+// The loop hears of an end at its next wait(). Until then it may want to send to a peer that is gone, and ZeroMQ may have
+// given the number of its descriptor to somebody else: he was cut off, and what he had sent was lost.
+TEST_CASE("who has the descriptor of a peer that is gone is not cut off in its place") {
+  int tries = 1;
+  while (tries < 100 && !a_successor_is_not_cut_off()) ++tries;
+  CHECK(tries < 100);
 }
 
 // ZeroMQ's thread reads all that the kernel has of one connection before it looks at the next: by its own rules the kernel
