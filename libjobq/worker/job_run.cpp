@@ -1,6 +1,7 @@
 #include "libjobq/worker/job_run.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "libjobq/protocol/codec.hpp"
 
@@ -104,8 +105,10 @@ std::optional<std::string_view> Context::header(std::string_view name) const {
   return found->second;
 }
 
+// What a broker says is not trusted to be a time that fits: nanoseconds in 64 bits end in 2262.
 WallTime Context::enqueued_at() const {
-  return WallTime{std::chrono::milliseconds{run_->job.enqueued_at.ms}};
+  constexpr std::int64_t kMostMs = std::numeric_limits<std::int64_t>::max() / 1'000'000;
+  return WallTime{std::chrono::milliseconds{std::clamp(run_->job.enqueued_at.ms, -kMostMs, kMostMs)}};
 }
 std::chrono::steady_clock::time_point Context::deadline() const { return run_->deadline(); }
 
