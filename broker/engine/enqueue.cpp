@@ -77,7 +77,7 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
                                                   const UniqueFact* fact) {
   protocol::EnqueueResult result;
   if (!job.unique_key.empty()) {
-    const auto made = keys_made.find({queue->number, std::string{job.unique_key}});
+    const auto made = keys_made.find({queue->number, job.unique_key});
     const bool in_turn = made != keys_made.end();
     const bool free_again =
         JOBQ_PLANTED(key_of_the_dead_given_away) && fact != nullptr && fact->state == JobState::dead;
@@ -87,7 +87,7 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
       result.outcome = protocol::EnqueueOutcome::duplicate;
       result.id = in_turn ? made->second.job : fact->holder;
       result.state = in_turn ? made->second.state : fact->state;
-      result.body_differs = (in_turn ? made->second.body_hash : fact->body_hash) != hash64(job.body);
+      result.body_differs = in_turn ? made->second.body != job.body : fact->body_hash != hash64(job.body);
       return result;
     }
   }
@@ -117,8 +117,7 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
   result.id = meta.id;
   result.state = meta.due.is_set() ? JobState::scheduled : JobState::ready;
   if (meta.has_unique_key) {
-    keys_made.emplace(std::pair{queue->number, std::string{job.unique_key}},
-                      KeyMade{meta.id, result.state, hash64(job.body)});
+    keys_made.emplace(QueueKey{queue->number, job.unique_key}, KeyMade{meta.id, result.state, job.body});
   }
   out->changes.emplace_back(change::Enqueue{meta, job.headers, job.body, job.unique_key});
   if (meta.due.is_set()) {

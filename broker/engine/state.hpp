@@ -19,6 +19,7 @@
 #include "broker/engine/queue_table.hpp"
 #include "broker/engine/session_table.hpp"
 #include "broker/engine/timer_window.hpp"
+#include "libjobq/base/hash.hpp"
 #include "libjobq/base/prng.hpp"
 
 namespace jobq {
@@ -74,13 +75,22 @@ struct Engine::State {
   std::vector<JobId> touched_jobs;  // whose facts from the store are out of date in this turn
   std::unordered_set<JobId> touched_set;
   std::size_t touched_in_set = 0;
+  // Their bytes are the commands', which outlive the turn: what is stored of them is read from there too.
+  struct QueueKey {
+    QueueNo queue = 0;
+    std::string_view key;
+    bool operator==(const QueueKey&) const = default;
+  };
+  struct QueueKeyHash {
+    std::size_t operator()(const QueueKey& key) const { return hash64(key.key, key.queue); }
+  };
   struct KeyMade {
     JobId job;
     JobState state;
-    std::uint64_t body_hash;
+    std::string_view body;
   };
-  std::vector<Code> enqueue_codes;                               // of the request at hand, one per job
-  std::map<std::pair<QueueNo, std::string>, KeyMade> keys_made;  // unique keys taken in this turn
+  std::vector<Code> enqueue_codes;                                // of the request at hand, one per job
+  std::unordered_map<QueueKey, KeyMade, QueueKeyHash> keys_made;  // unique keys taken in this turn
   std::map<ProducerId, change::PutProducer> producer_puts;
   std::map<SessionNo, std::vector<protocol::LeaseRef>> revoked;
   std::unordered_map<JobId, LeaseNo>

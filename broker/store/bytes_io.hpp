@@ -14,6 +14,17 @@
 
 namespace jobq::lmdb {
 
+// Writes a variable-length number to `at`, where there is room for kNumberBytesMax; returns what is behind it.
+inline constexpr std::size_t kNumberBytesMax = 10;
+inline char* put_number(char* at, std::uint64_t value) {
+  while (value >= 0x80) {
+    *at++ = static_cast<char>(value | 0x80);
+    value >>= 7;
+  }
+  *at++ = static_cast<char>(value);
+  return at;
+}
+
 class ByteWriter {
  public:
   // Clears *out and appends to it: one string is used again and again.
@@ -24,11 +35,8 @@ class ByteWriter {
     return *this;
   }
   ByteWriter& number(std::uint64_t value) {
-    while (value >= 0x80) {
-      out_->push_back(static_cast<char>(value | 0x80));
-      value >>= 7;
-    }
-    out_->push_back(static_cast<char>(value));
+    char bytes[kNumberBytesMax];
+    out_->append(bytes, put_number(bytes, value));
     return *this;
   }
   ByteWriter& signed_number(std::int64_t value) {

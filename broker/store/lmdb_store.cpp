@@ -57,6 +57,7 @@ Result<BatchNo> LmdbStore::submit(std::span<const Change> changes, const Mark& m
   if (failure_) return *failure_;
   try {
     const std::int64_t begun_us = steady_us();
+    reader_.reset();  // pages that it sees could not be used again
     preallocation_.keep_ahead(env_->info().end_bytes, batch_bytes(changes));
     {
       Batch batch{.txn = Txn(env_.get(), Txn::Kind::write), .next_job = next_job()};

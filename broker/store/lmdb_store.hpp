@@ -118,6 +118,7 @@ class LmdbStore final : public Store {
   LmdbOptions options_;
   Fd lock_;
   std::unique_ptr<Env> env_;
+  std::optional<Txn> reader_;  // of the reads since the last batch
   Preallocation preallocation_;
   BlockTable blocks_;
   LaneIndex index_;
