@@ -129,7 +129,7 @@ PLANTED = (
         LIMITS, "a commit that the disk refuses is said to have failed, and the store stands where it stood")),
     Planted("checksum_ignored", "checksums of records are not looked at", case(
         LIMITS, "a damaged job does not hide the others, is counted, and can be put among the dead")),
-    Planted("readers_leak", "read transactions are never ended", simulation((4, 4), 200, "visited.ok()")),
+    Planted("readers_leak", "read transactions are never ended", simulation((4, 4), 200, "I19")),
     Planted("two_brokers_on_one_store", "the lock of the directory does not count", case(
         "store/lmdb_open_test", "a second opener is told who has the store")),
     Planted("attempts_lost_at_a_restart", "a running job's counts are forgotten by a restart", case(
