@@ -284,7 +284,7 @@ void RepairJobs::report_missing() {
   for (const Table table : {Table::jobs, Table::moved}) {
     for (const LostKeys& range : salvage_->lost(table)) {
       JobId from = parse_job_key(range.from).value_or(JobId{1});
-      if (was_found(from)) ++from.value;  // the last one before the range
+      if (was_found(from)) ++from.value;  // it is here: what may be lost begins behind it
       const JobId below = range.below.empty() ? JobId{end} : parse_job_key(range.below).value_or(JobId{end});
       if (from < below) report_range(range, from, below, told);
     }

@@ -79,11 +79,11 @@ inline constexpr std::string_view kBugs[] = {
     "bytes_behind_a_message",
     "delivery_run_twice",
     "given_up_runs_on",
-    "registers_twice",
     "lease_believed_longer",
     "lease_no_cut",
     "nesting_unlimited",
     "outcome_lost_at_a_reconnect",
+    "registers_twice",
     "resend_not_marked",
     "unknown_told_as_refused",
 };

@@ -13,9 +13,8 @@
 namespace jobq::tcp_liveness {
 
 // Thousands of connections that are idle together are asked in the same moments, and the kernel's queue of packets may
-// have no room for all of them (net.core.netdev_max_backlog, 1,000 by default): with half of these times,
-// 1,300 packets a second of 10,000 connections were lost, and in half an hour 215 of them were given up although nobody had
-// gone.
+// have no room for all of them (net.core.netdev_max_backlog, 1,000 by default). Asked every second, 10,000 connections
+// lost 1,300 packets a second; given up after two lost questions, 215 of them ended in half an hour although nobody had gone.
 constexpr int kIdleSeconds = 2;           // without a word for so long: the first question
 constexpr int kBetweenSeconds = 1;        // between two questions
 constexpr int kQuestions = 4;             // unanswered ones that end the connection

@@ -46,10 +46,6 @@ bool leads_to(int descriptor, std::uint16_t port) {
          address.sin_family == AF_INET && address.sin_port == htons(port);
 }
 
-}  // namespace
-
-namespace {
-
 // False when another thread's file has got the number of the descriptor first.
 bool a_successor_is_not_cut_off() {
   Listening listening;
