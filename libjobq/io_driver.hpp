@@ -27,6 +27,7 @@ struct PeerUse {
   std::size_t handlers = 0;          // handlers that run, or that a free thread is about to run
   std::size_t blocked_handlers = 0;  // handlers among all that wait in a blocking call of this peer
   bool waited_for = false;           // a thread is blocked until this peer has done something
+  bool unread = false;  // the next turn has something to take in, whether or not wake() has been called yet
 };
 
 class IoPeer {

@@ -145,12 +145,13 @@ void World::loop() {
     }
     if (do_what_is_due()) continue;
     if (run_one_order()) continue;
-    bool somebody_waits = false;
-    if (handlers_running(&somebody_waits) > 0) {
+    const Survey found = survey();
+    if (found.unread) continue;
+    if (found.handlers_running > 0) {
       wait_for_signal(true);
       continue;
     }
-    if (end_waits() || move_time(somebody_waits)) continue;
+    if (end_waits() || move_time(found.somebody_waits)) continue;
     wait_for_signal(false);
   }
 }
@@ -242,17 +243,23 @@ bool World::run_one_order() {
   return true;
 }
 
-std::size_t World::handlers_running(bool* somebody_waits) {
+// A thread that has handed a call over and has not woken its peer yet is as good as blocked: were time moved then, the call's
+// deadline would pass before the core knew of it.
+World::Survey World::survey() {
+  Survey found;
   std::size_t running = 0, resting = 0;
-  for (const Driven& driven : driven_) {
+  for (Driven& driven : driven_) {
     const PeerUse use = driven.peer->use();
     running += use.handlers;
     resting += use.blocked_handlers;
-    *somebody_waits = *somebody_waits || use.waited_for;
+    found.somebody_waits = found.somebody_waits || use.waited_for;
+    found.unread = found.unread || use.unread;
+    driven.due = driven.due || use.unread;
   }
   const std::lock_guard lock(mutex_);
   resting += sleepers_.size();
-  return running - std::min(running, resting);
+  found.handlers_running = running - std::min(running, resting);
+  return found;
 }
 
 // Those who wanted no more than this instant.

@@ -91,8 +91,12 @@ class World final : public IoDriver {
   void turn(Driven* driven);
   void connection_lost(Driven* driven);
   bool run_one_order();
-  // Handlers that run and are not asleep or blocked; whether a thread waits for time to pass.
-  [[nodiscard]] std::size_t handlers_running(bool* somebody_waits);
+  struct Survey {
+    std::size_t handlers_running = 0;  // and are not asleep or blocked
+    bool somebody_waits = false;       // for time to pass
+    bool unread = false;               // a peer has something to take in; it is due now
+  };
+  Survey survey();
   bool end_waits();
   bool move_time(bool somebody_waits);
   [[nodiscard]] std::optional<TimeMs> next_instant();

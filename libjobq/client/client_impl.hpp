@@ -123,7 +123,8 @@ class ClientPeer final : public IoPeer {
   std::size_t jobs_ = 0;  // taken and not completed
   std::size_t bytes_ = 0;
   bool closing_ = false;
-  std::size_t flushes_ = 0;  // threads that wait until jobs_ is 0
+  bool closing_taken_ = false;  // the core knows
+  std::size_t flushes_ = 0;     // threads that wait until jobs_ is 0
 };
 
 class ClientImpl {

@@ -157,7 +157,7 @@ void ClientPeer::before_turn(TimeMs /*now*/) {
     inbox_ = {};
     others_wait_.store(false, std::memory_order_relaxed);
     calls.swap(admin_inbox_);
-    closing = closing_;
+    closing = closing_taken_ = closing_;
   }
   for (EncodedGroups& groups : taken_full_) core_.producer().submit(&groups);
   core_.producer().submit(&taken_);
@@ -250,6 +250,7 @@ PeerUse ClientPeer::use() {
   }
   use.blocked_handlers = handlers.size();
   if (jobs_ > 0 && (flushes_ > 0 || closing_)) use.waited_for = true;
+  use.unread = inbox_.groups > 0 || !admin_inbox_.empty() || (closing_ && !closing_taken_);
   return use;
 }
 
