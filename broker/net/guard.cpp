@@ -28,13 +28,15 @@ using std::chrono::milliseconds;
 
 // A peer on the same machine sends 30 MB in 10 ms.
 constexpr milliseconds kLookEvery{10};
-// While the process grows, or somebody is too far ahead: memory has to stay near the limit.
+// While the process grows, or somebody is too far ahead, or new: memory has to stay near the limit.
 constexpr milliseconds kLookClosely{2};
-constexpr std::uint64_t kGrowingBytes = std::uint64_t{4} << 20;  // between two passes
+constexpr milliseconds kIsNewFor{50};
+constexpr std::uint64_t kGrowingBytes = std::uint64_t{2} << 20;  // between two passes
 // All connections are looked at this often; in between only when the process has grown, which costs one small read
-// instead of a system call per connection.
+// instead of a system call per connection, and never for more than a tenth of the time, until it has grown a lot.
 constexpr milliseconds kLookAtAllEvery{2000};
-constexpr std::uint64_t kGrowthBytes = std::uint64_t{8} << 20;
+constexpr std::uint64_t kGrowthBytes = std::uint64_t{4} << 20, kMuchGrowthBytes = std::uint64_t{32} << 20;
+constexpr int kLooksShare = 10;
 constexpr std::uint64_t kEmergencyFactor = 4;
 // Who says nothing whole for so long, or stops in the middle of a large frame, keeps a connection and what it has begun
 // from the others. docs/protocol.md says so.
@@ -44,15 +46,12 @@ constexpr std::uint64_t kGreetingBytes = 4096;
 constexpr std::uint64_t kHeartbeatBytesPerSecond = 256;
 constexpr std::uint64_t kAsGoodAsRead = std::uint64_t{1}
                                         << 20;  // unread, but no reason to refuse a larger message
-// ZeroMQ reads small frames faster than all of many peers can be cut off one after the other. What it makes of a byte is
-// foreseen for bytes that it has not read, when it is so many times as much; of more than 64 for two nobody has heard.
-constexpr std::uint64_t kSwellsFrom = 8, kSwellsAtMost = 32;
 // What the loop has in hand is there up to so many times: as it came, in the store's transaction, and on its way out.
 constexpr std::uint64_t kCopiesInHand = 3;
 // What peers had sent lies in ZeroMQ's heaps, which malloc keeps when they are freed. Soon, because who fills
 // them again is not seen to touch anything; not at every cut, because it goes through all of them, and holds up who allocates.
-constexpr milliseconds kGiveBackAfter{20};
-constexpr milliseconds kGiveBackEvery{50};
+constexpr milliseconds kGiveBackAfter{6};
+constexpr milliseconds kGiveBackEvery{25};
 
 // Which socket a descriptor's number means just now; 0: none.
 std::uint64_t socket_of(int descriptor) {
@@ -114,6 +113,7 @@ std::shared_ptr<Guard::Account> Guard::added(int descriptor) {
   {
     const std::lock_guard lock(mutex_);
     accounts_[descriptor] = account;
+    last_added_ = account->since;
   }
   changed_.notify_all();
   return account;
@@ -168,6 +168,7 @@ void Guard::run() {
   std::uint64_t memory_then = 0, memory_before = 0;
   bool closely = false;
   auto all_then = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::duration look_took{};
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (accounts_.empty() && given_back_at_cut_ == cut()) {
@@ -175,17 +176,22 @@ void Guard::run() {
       begin_anew();
       continue;
     }
-    changed_.wait_for(lock, closely ? kLookClosely : kLookEvery, [this] { return stopping_; });
+    const auto added_then = last_added_;
+    changed_.wait_for(lock, closely ? kLookClosely : kLookEvery,
+                      [&] { return stopping_ || (!closely && last_added_ != added_then); });
     if (stopping_) break;
     const std::uint64_t memory = own_memory_bytes();
-    closely = memory > memory_before + (closely ? 0 : kGrowingBytes) || !suspects_.empty();
-    memory_before = memory;
     const auto now = std::chrono::steady_clock::now();
+    closely = memory > memory_before + (closely ? 0 : kGrowingBytes) || !suspects_.empty() ||
+              now - last_added_ < kIsNewFor;
+    memory_before = memory;
     if (memory < memory_then) memory_then = memory;
-    if (memory - memory_then < kGrowthBytes && now - all_then < kLookAtAllEvery) {
+    const std::uint64_t enough = now - all_then < kLooksShare * look_took ? kMuchGrowthBytes : kGrowthBytes;
+    if (memory - memory_then < enough && now - all_then < kLookAtAllEvery) {
       look_at_suspects();  // at every pass, however little has been added since
     } else {
       look_at_all(memory);
+      look_took = std::chrono::steady_clock::now() - now;
       all_then = now;
       memory_then = memory;
     }
@@ -285,7 +291,7 @@ void Guard::charge_overhead(std::uint64_t memory) {
           ? shares_of(std::min(static_cast<std::uint64_t>(grown), touched - std::min(touched, held)), came)
           : shares_of(static_cast<std::uint64_t>(-grown), overheads);
   const std::uint64_t charged = std::accumulate(shares.begin(), shares.end(), std::uint64_t{0});
-  const bool swells = grown > 0 && charged >= kGrowingBytes && charged / held >= kSwellsFrom;
+  const bool swells = grown > 0 && charged >= kGrowthBytes && charged / held >= kSwellsFrom;
   swelling_ = swells ? std::min(charged / held, kSwellsAtMost) : 0;
   std::size_t i = 0;
   for (const auto& [descriptor, account] : accounts_) {
@@ -295,6 +301,8 @@ void Guard::charge_overhead(std::uint64_t memory) {
   }
 }
 
+// ZeroMQ reads small frames faster than all of many peers can be cut off one after the other: what it makes of a byte is
+// foreseen for bytes that it has not read.
 std::uint64_t Guard::costs(const Account& account) const {
   return account.ahead + account.overhead + swelling_ * (account.arrived - account.read);
 }
@@ -310,7 +318,9 @@ void Guard::judge(Account* account) {
   const bool silent =
       account->received.load(std::memory_order_relaxed) == 0 && now - account->since >= kSpeaksWithin;
   const bool stopped_half_way = account->ahead > kLargeHalf && now - account->arrived_at >= kSpeaksWithin;
-  const bool has_to_go = silent || stopped_half_way || costs(*account) > limits_.unread_bytes;
+  const std::uint64_t begun = account->read - std::min(account->read, account->taken);
+  const bool swollen = is_swollen(account->overhead, begun);
+  const bool has_to_go = silent || stopped_half_way || swollen || costs(*account) > limits_.unread_bytes;
   if (!has_to_go && account->ahead <= limits_.unfinished_bytes) {
     account->suspected_at = 0;
     return;
@@ -321,7 +331,7 @@ void Guard::judge(Account* account) {
   if (account->suspected_at == 0) {
     account->suspected_at = emptied;
     account->suspected_to = account->read;
-    account->read_on = false;
+    account->read_on = has_to_go;
   } else if (!account->read_on) {
     account->read_on = has_to_go || account->read > account->suspected_to;
     account->suspected_at = emptied;

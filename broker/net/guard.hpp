@@ -122,7 +122,7 @@ class Guard {
   std::uint64_t touched_then_ = 0;  // and what the reading thread had touched by then
   std::uint64_t swelling_ = 0;      // what ZeroMQ makes of each byte it reads just now, when that is a lot
   std::uint64_t given_back_at_cut_ = 0;
-  std::chrono::steady_clock::time_point last_cut_{}, given_back_{};
+  std::chrono::steady_clock::time_point last_added_{}, last_cut_{}, given_back_{};
   std::thread thread_;
 };
 

@@ -4,6 +4,11 @@
 #include <numeric>
 
 namespace jobq {
+namespace {
+
+constexpr std::uint64_t kSwollenBytes = std::uint64_t{4} << 20;
+
+}  // namespace
 
 std::vector<std::size_t> largest_beyond(std::span<const std::uint64_t> amounts, std::uint64_t most) {
   std::uint64_t sum = std::accumulate(amounts.begin(), amounts.end(), std::uint64_t{0});
@@ -26,6 +31,10 @@ std::vector<std::uint64_t> shares_of(std::uint64_t bytes, std::span<const std::u
     return bytes / sum * amount + bytes % sum * amount / sum;
   });
   return shares;
+}
+
+bool is_swollen(std::uint64_t overhead, std::uint64_t begun) {
+  return overhead > kSwellsFrom * begun && std::min(overhead, kSwellsAtMost * begun) > kSwollenBytes;
 }
 
 }  // namespace jobq

@@ -27,6 +27,13 @@ std::string frame(std::size_t bytes, bool more) {
   return made.append(bytes, 'x');
 }
 
+// A message of 8,192 of them that goes on.
+const std::string kEmptyFrames = [] {
+  std::string frames;
+  for (int i = 0; i < 8192; ++i) frames += std::string("\1\0", 2);
+  return frames;
+}();
+
 // All of it, while the loop turns; whether the peer was not cut off before.
 bool sends_all(Listening& listening, const RawPeer& peer, std::string_view bytes) {
   return comes_true([&] {
@@ -74,6 +81,15 @@ TEST_CASE("shares are in proportion, however large") {
   CHECK(shares_of(std::uint64_t{1} << 50, large) == Shares{std::uint64_t{1} << 49, std::uint64_t{1} << 49});
 }
 
+TEST_CASE("a message of empty frames has swollen; one whose share of another's memory is large has not") {
+  CHECK(is_swollen(5 * kMiB, 160 << 10));  // 32 times
+  CHECK(is_swollen(20 * kMiB, 2 * kMiB));
+  CHECK_FALSE(is_swollen(3 * kMiB, 96 << 10));  // little
+  CHECK_FALSE(is_swollen(5 * kMiB, kMiB));      // five times: honest small frames may be so
+  CHECK_FALSE(is_swollen(60 * kMiB, 300));      // more than can have been made of these
+  CHECK_FALSE(is_swollen(60 * kMiB, 0));
+}
+
 TEST_CASE("what a thread touches first is counted for it, and is the process's own") {
   CHECK_FALSE(thread_named("nobody").has_value());
   CHECK(touched_bytes(std::numeric_limits<pid_t>::max()) == 0);
@@ -119,11 +135,37 @@ TEST_CASE("empty frames cost what they take in memory") {
   const std::uint64_t before = own_memory_bytes();
   RawPeer peer;
   peer.connect(listening.port);
-  std::string empty;
-  for (int i = 0; i < 8192; ++i) empty += std::string("\1\0", 2);
-  const std::uint64_t sent = sends_until_cut(listening, peer, empty, 8 * kMiB);
+  const std::uint64_t sent = sends_until_cut(listening, peer, kEmptyFrames, 8 * kMiB);
   CHECK(sent < 8 * kMiB);
   CHECK(own_memory_bytes() < before + 80 * kMiB);
+}
+
+TEST_CASE("empty frames are cut off long before they cost what a message may, and nobody with them") {
+  ZmqOptions options;
+  options.guard.unread_bytes = 1024 * kMiB;
+  Listening listening(options);
+  RawPeer honest;
+  honest.connect(listening.port);
+  const std::string message = frame(100 << 10, false);
+  std::string_view rest = message;
+  for (int times = 0; times < 4; ++times) {
+    RawPeer peer;
+    peer.connect(listening.port);
+    std::uint64_t sent = 0;
+    CHECK(comes_true([&] {
+      if (rest.size() > 1024) rest.remove_prefix(honest.push(rest.substr(0, 256)));
+      sent += peer.push(std::string_view(kEmptyFrames).substr(sent % kEmptyFrames.size()));
+      listening.turn();
+      return peer.is_cut() || sent >= 8 * kMiB;
+    }));
+    CHECK(peer.is_cut());
+  }
+  CHECK(sends_all(listening, honest, rest));
+  CHECK(comes_true([&] {
+    listening.turn();
+    return listening.messages == 1;
+  }));
+  CHECK(listening.transport->stats().cut_connections == 4);
 }
 
 TEST_CASE("all together are above the limit: the furthest ahead goes") {
