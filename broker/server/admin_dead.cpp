@@ -127,7 +127,7 @@ Result<json> AdminDesk::dead_export(const protocol::Admin& admin, const Now& now
     json& row = rows[index];
     if (!job->unique_key.empty()) row["unique_key"] = job->unique_key;
     row["headers"] = headers_row(job->headers);
-    row["body"] = binary_row(job->body);
+    row["body"] = binary_row(job->body.text());
   });
   if (!visited.ok()) return visited;
   return json{{"jobs", std::move(rows)}, {"next", next ? json(to_text(*next)) : json()}};

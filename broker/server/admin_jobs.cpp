@@ -14,9 +14,9 @@ using json = nlohmann::ordered_json;
 
 constexpr std::size_t kBodyShownMax = std::size_t{64} << 10;
 
-json body_or_nil(std::string_view body) {
+json body_or_nil(const StoredBody& body) {
   if (body.size() > kBodyShownMax) return {};
-  return binary_row(body);
+  return binary_row(body.text());
 }
 
 json attempt_row(const AttemptRecord& attempt) {

@@ -37,7 +37,6 @@ void DeliveryWriter::add(const PlannedDelivery& planned, const StoredJob& job) {
   delivery.queue = engine_->queue_name(planned.queue);
   delivery.type = engine_->type_name(job.meta.lane.type);
   delivery.headers = job.headers;
-  delivery.body = job.body;
   delivery.priority = job.meta.lane.priority;
   delivery.enqueued_at = job.meta.enqueued_at;
   delivery.lease_ms = planned.lease_ms;
@@ -45,7 +44,7 @@ void DeliveryWriter::add(const PlannedDelivery& planned, const StoredJob& job) {
   // What stands behind a large body must not make a string of twice the size.
   if (job.body.size() > kMessageBytes)
     message_.reserve(message_.size() + job.body.size() + job.headers.size() + kRoomForFields);
-  writer_.add(delivery);
+  writer_.add(delivery, job.body.parts());
   leases_.push_back(planned.lease);
 }
 

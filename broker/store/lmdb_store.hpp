@@ -96,7 +96,8 @@ class LmdbStore final : public Store {
   std::optional<JobRecord> read_record(const Found& found, JobId job);
   void add_progress(const Txn& txn, const Block& block, JobMeta* meta) const;
   JobMeta meta_or_stub(const Txn& txn, const Block& block, JobId job, const Lane& lane);
-  bool fill_body(const Txn& txn, const JobRecord& record, std::string* body) const;
+  // Fills parts_ with those of the body. False: they are damaged, or not all there.
+  bool find_body_parts(const Txn& txn, const JobRecord& record);
   void note_damage(JobId job);
   [[nodiscard]] JobId next_job() const { return mark_.mark.next_job; }
   [[nodiscard]] bool was_given_out(JobId job) const { return job.is_set() && job < next_job(); }
@@ -141,7 +142,8 @@ class LmdbStore final : public Store {
   std::uint64_t backup_end_max_ = 0;
   enum class BackupEnd : std::uint8_t { none, held_back_too_much, asked };
   BackupEnd backup_stopped_ = BackupEnd::none;
-  std::string row_, body_;
+  std::string row_, moved_;
+  std::vector<std::string_view> parts_;
 };
 
 }  // namespace jobq::lmdb

@@ -227,7 +227,7 @@ void LmdbStore::move_record(Batch* batch, Block* block, JobId job) {
   {
     Cursor cursor = batch->txn.cursor(Table::jobs);
     if (cursor.find(job_key(job))) {
-      move_to_moved(&batch->txn, job, cursor.row(), &body_);
+      move_to_moved(&batch->txn, job, cursor.row(), &moved_);
     } else {
       note_damage(job);
     }

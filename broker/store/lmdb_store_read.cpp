@@ -215,23 +215,21 @@ Result<std::optional<FinishedJob>> LmdbStore::read_finished(JobId job) {
   });
 }
 
-bool LmdbStore::fill_body(const Txn& txn, const JobRecord& record, std::string* body) const {
-  body->clear();
-  body->reserve(record.body_bytes);
+bool LmdbStore::find_body_parts(const Txn& txn, const JobRecord& record) {
+  parts_.clear();
+  std::size_t bytes = 0;
   const auto prefix = job_key(record.meta.id);
   Cursor cursor = txn.cursor(Table::bodies);
   for (bool more = cursor.seek(prefix); more && cursor.key().starts_with(std::string_view(prefix));
        more = cursor.next()) {
     if (cursor.row().damaged) return false;
-    body->append(cursor.row().value);
+    parts_.push_back(cursor.row().value);
+    bytes += parts_.back().size();
   }
-  return body->size() == record.body_bytes;
+  return bytes == record.body_bytes;
 }
 
 namespace {
-
-constexpr std::size_t kKeptBodyBytes = std::size_t{8}
-                                       << 20;  // one body of 64 MiB must not cost memory for ever
 
 // Looks up records one after the other. Jobs that are handed out together were mostly enqueued one behind the other:
 // then the next record is the next row, and needs no walk down the tree.
@@ -266,7 +264,7 @@ Status LmdbStore::visit_jobs(std::span<const JobId> jobs, const Visit& visit) {
       }
       const bool moved = block->moved.test(bit_of(job));
       const auto record = read_record(moved ? look_record(txn, *block, job) : records.look(job), job);
-      const bool whole = record && (!record->body_in_parts || fill_body(txn, *record, &body_));
+      const bool whole = record && (!record->body_in_parts || find_body_parts(txn, *record));
       if (!whole) {
         if (record) note_damage(job);
         visit(i, nullptr);
@@ -275,14 +273,13 @@ Status LmdbStore::visit_jobs(std::span<const JobId> jobs, const Visit& visit) {
       StoredJob stored{.meta = record->meta,
                        .state = block->state(bit_of(job)),
                        .headers = record->headers,
-                       .body = record->body_in_parts ? std::string_view(body_) : record->body,
+                       .body = record->body_in_parts ? StoredBody(parts_) : StoredBody(record->body),
                        .unique_key = record->unique_key};
       add_progress(txn, *block, &stored.meta);
       visit(i, &stored);
     }
     return true;
   });
-  if (body_.capacity() > kKeptBodyBytes) std::string{}.swap(body_);
   return done.status();
 }
 

@@ -156,7 +156,7 @@ Status MemoryStore::visit_jobs(std::span<const JobId> jobs, const Visit& visit) 
       continue;
     }
     const Job& job = found->second;
-    const StoredJob stored{meta_of(job), job.state, job.headers, job.body, job.unique_key};
+    const StoredJob stored{meta_of(job), job.state, job.headers, StoredBody(job.body), job.unique_key};
     visit(i, &stored);
   }
   return {};

@@ -109,12 +109,40 @@ struct UniqueFact {
   std::uint64_t body_hash = 0;      // hash64() of the holder's body
 };
 
+// A body as it lies in the store: large ones in parts, one behind the other, so that whoever sends one copies it once.
+// Views, of parts that somebody else keeps.
+class StoredBody {
+ public:
+  StoredBody() = default;
+  explicit StoredBody(std::string_view whole) : whole_(whole), bytes_(whole.size()) {}
+  explicit StoredBody(std::span<const std::string_view> parts) : parts_(parts) {
+    for (const std::string_view part : parts) bytes_ += part.size();
+  }
+
+  [[nodiscard]] std::size_t size() const { return bytes_; }
+  // Of this object, which has to outlive them.
+  [[nodiscard]] std::span<const std::string_view> parts() const {
+    return parts_.empty() ? std::span(&whole_, 1) : parts_;
+  }
+  [[nodiscard]] std::string text() const {
+    std::string copy;
+    copy.reserve(bytes_);
+    for (const std::string_view part : parts()) copy += part;
+    return copy;
+  }
+
+ private:
+  std::string_view whole_;
+  std::span<const std::string_view> parts_;
+  std::size_t bytes_ = 0;
+};
+
 // One stored job as it is handed to a worker or shown to a person. Views hold during the visit only.
 struct StoredJob {
   JobMeta meta;
   JobState state = JobState::ready;
   std::string_view headers;
-  std::string_view body;
+  StoredBody body;
   std::string_view unique_key;
 };
 

@@ -9,7 +9,8 @@
 
 namespace jobq::protocol {
 
-void pack_delivery(Packer* packer, StringSink* sink, const Delivery& job) {
+void pack_delivery(Packer* packer, StringSink* sink, const Delivery& job,
+                   std::span<const std::string_view> body) {
   pack_count(packer, 12);
   pack_job_id(packer, job.lease.job);
   packer->pack_uint32(JOBQ_PLANTED(lease_no_cut) ? job.lease.lease_no & 0xFFU : job.lease.lease_no);
@@ -18,7 +19,7 @@ void pack_delivery(Packer* packer, StringSink* sink, const Delivery& job) {
   pack_text(packer, job.queue);
   pack_text(packer, job.type);
   pack_headers_as_they_are(packer, sink, job.headers);
-  pack_bytes(packer, job.body);
+  pack_bytes(packer, body);
   packer->pack_uint32(job.priority);
   packer->pack_int64(job.enqueued_at.ms);
   packer->pack_uint32(job.lease_ms);
@@ -37,11 +38,13 @@ void DeliverWriter::begin(SessionNo session) {
   count_at_ = out_->size() - sizeof(std::uint32_t);
 }
 
-void DeliverWriter::add(const Delivery& job) {
+void DeliverWriter::add(const Delivery& job) { add(job, std::span(&job.body, 1)); }
+
+void DeliverWriter::add(const Delivery& job, std::span<const std::string_view> body) {
   ++jobs_;
   StringSink sink(out_);
   Packer packer(sink);
-  pack_delivery(&packer, &sink, job);
+  pack_delivery(&packer, &sink, job, body);
   sink.flush();
 }
 

@@ -11,7 +11,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "libjobq/protocol/message.hpp"
 
@@ -23,6 +25,8 @@ class DeliverWriter {
   // Clears the string.
   void begin(SessionNo session);
   void add(const Delivery& job);
+  // With a body that lies in parts, one behind the other, instead of its own.
+  void add(const Delivery& job, std::span<const std::string_view> body);
   void finish();
   [[nodiscard]] std::uint32_t jobs() const { return jobs_; }
 

@@ -237,7 +237,7 @@ struct FieldWriter {
     open(MessageType::deliver, 2);
     packer->pack_uint64(m.session.value);
     pack_count(packer, m.jobs.size());
-    for (const Delivery& job : m.jobs) pack_delivery(packer, sink, job);
+    for (const Delivery& job : m.jobs) pack_delivery(packer, sink, job, std::span(&job.body, 1));
   }
 
   void operator()(const Bye& m) const {

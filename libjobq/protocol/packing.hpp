@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <msgpack.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -70,6 +71,15 @@ inline void pack_bytes(Packer* packer, std::string_view bytes) {
   packer->pack_bin_body(bytes.data(), static_cast<std::uint32_t>(bytes.size()));
 }
 
+// One behind the other.
+inline void pack_bytes(Packer* packer, std::span<const std::string_view> parts) {
+  std::size_t bytes = 0;
+  for (const std::string_view part : parts) bytes += part.size();
+  packer->pack_bin(static_cast<std::uint32_t>(bytes));
+  for (const std::string_view part : parts)
+    packer->pack_bin_body(part.data(), static_cast<std::uint32_t>(part.size()));
+}
+
 inline void pack_job_id(Packer* packer, JobId id) {
   std::array<char, kJobIdTextBytesMax> room;
   pack_text(packer, to_text(id, &room));
@@ -85,7 +95,9 @@ inline void pack_headers_as_they_are(Packer* packer, StringSink* sink, std::stri
 }
 
 // One job of a delivery. The order and the meaning of the elements: docs/protocol.md, "deliver".
-void pack_delivery(Packer* packer, StringSink* sink, const Delivery& job);
+// `body`: its parts, one behind the other.
+void pack_delivery(Packer* packer, StringSink* sink, const Delivery& job,
+                   std::span<const std::string_view> body);
 
 // A message begins with the count of everything in it, its type and its request id.
 template <typename Type>

@@ -78,7 +78,13 @@ TEST_CASE("deliveries written one by one are the message that is encoded at once
       std::string bytes = "what was there before";
       DeliverWriter writer(&bytes);
       writer.begin(deliver->session);
-      for (const Delivery& job : deliver->jobs) writer.add(job);
+      for (const Delivery& job : deliver->jobs) {
+        const std::size_t half = seed % (job.body.size() + 1);
+        const std::string_view parts[] = {job.body.substr(0, half), {}, job.body.substr(half)};
+        Delivery without = job;
+        without.body = "not this one";
+        seed % 2 == 0 ? writer.add(job) : writer.add(without, parts);
+      }
       writer.finish();
       RC_ASSERT(writer.jobs() == deliver->jobs.size());
       const ExactFrame frame(bytes);

@@ -166,7 +166,7 @@ faults::Dump BrokerLives::dump(std::vector<faults::Violation>* problems) {
     const JobId ids[] = {id};
     const Status visited = store->visit_jobs(ids, [&](std::size_t, const StoredJob* stored) {
       if (stored == nullptr) return;
-      job.hash = fmt::format("{:016x}", hash64(stored->body));
+      job.hash = fmt::format("{:016x}", hash64(stored->body.text()));
       job.key = stored->unique_key;
     });
     JOBQ_CHECK(visited.ok(), "{}", visited.text());

@@ -111,7 +111,7 @@ Contents served_from(const std::string& home, const std::vector<JobId>& jobs) {
   if (!store.ok() || !(*store)->recover().ok()) return found;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const auto visited = (*store)->visit_jobs(std::span(&jobs[i], 1), [&](std::size_t, const StoredJob* job) {
-      if (job != nullptr) found[jobs[i].value] = fmt::format("{}/{}", job->headers, job->body);
+      if (job != nullptr) found[jobs[i].value] = fmt::format("{}/{}", job->headers, job->body.text());
     });
     if (!visited.ok()) break;
   }

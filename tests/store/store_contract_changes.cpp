@@ -66,7 +66,7 @@ TEST_CASE_FIXTURE(OneQueue, "contract: enqueue makes a ready job with its bytes"
                               return;
                             }
                             REQUIRE(stored != nullptr);
-                            CHECK(stored->body == body);
+                            CHECK(stored->body.text() == body);
                             CHECK(stored->headers == headers);
                             CHECK(stored->unique_key.empty());
                           })
@@ -95,7 +95,7 @@ TEST_CASE_FIXTURE(OneQueue, "contract: bodies from nothing to a megabyte come ba
   const auto check = [&] {
     const Status visited = store().visit_jobs(ids, [&](std::size_t i, const StoredJob* stored) {
       REQUIRE(stored != nullptr);
-      CHECK(stored->body == bodies[i]);
+      CHECK(stored->body.text() == bodies[i]);
     });
     CHECK(visited.ok());
   };

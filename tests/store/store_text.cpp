@@ -168,7 +168,7 @@ std::vector<std::string> text_of(Store* store, const StoreNames& names, std::siz
     if (job == nullptr) return;
     promise(job->meta.id == ids[index], "job->meta.id == ids[index]");
     lines.push_back(fmt::format("stored {} {:x} {:x} key={} {}", to_string(job->state), hash64(job->headers),
-                                hash64(job->body), job->unique_key, text_of(job->meta, job->state)));
+                                hash64(job->body.text()), job->unique_key, text_of(job->meta, job->state)));
   });
   if (!visited.ok()) lines.push_back(failed("visit_jobs", visited));
   promise(next == ids.size(), "next == ids.size()");
