@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -59,12 +59,15 @@ void run_in_child(const RunOptions& options, int to) {
   }
 }
 
+// Whoever stops a campaign hears how far it was: no run is begun any more, and those that go on end.
+volatile std::sig_atomic_t stopped = 0;
+
 class Progress {
  public:
   explicit Progress(const Campaign& campaign) : campaign_(campaign) {}
 
   [[nodiscard]] bool go_on() const {
-    return failed_ < campaign_.failures_max && begun_ < campaign_.seeds &&
+    return stopped == 0 && failed_ < campaign_.failures_max && begun_ < campaign_.seeds &&
            (campaign_.seconds_max == 0 || seconds() < campaign_.seconds_max);
   }
   std::uint64_t next_seed() { return campaign_.first + begun_++; }
@@ -125,6 +128,7 @@ Child::Child(const RunOptions& options) : seed_(options.seed) {
   pid_ = fork();
   JOBQ_CHECK(pid_ >= 0);
   if (pid_ == 0) {
+    for (const int number : {SIGINT, SIGTERM}) std::signal(number, SIG_IGN);  // the campaign's to decide
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1);  // it died before the line above
     close(ends[0]);
@@ -189,6 +193,7 @@ ChildRun Child::wait() {
 // A new run is begun as soon as one ends; they are told in the order of their seeds, so that the output is the same in every
 // campaign.
 int run_campaign(const Campaign& campaign) {
+  for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { stopped = 1; });
   Progress progress{campaign};
   std::vector<Child> children;
   std::map<std::uint64_t, ChildRun> ended;  // by seed
