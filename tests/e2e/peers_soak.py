@@ -132,18 +132,34 @@ def stolen_name(endpoint):
     return 0
 
 
+LARGE_JOB = [job(b"x" * (63 * MIB))]  # with its message the largest that there is
+
+
+def large_jobs_wait(endpoint):
+    """As many as slow workers hold until their sessions end. That is no attack, and over before anything is measured."""
+    producer = Producer(endpoint, timeout=60)
+    for _ in range(32):
+        producer.enqueue("large", LARGE_JOB)
+    producer.connection.admin("queue.set", queue="large", max_attempts=1000)
+    producer.close()
+
+
+def large_jobs_come(endpoint):
+    """Nobody hostile: what commits of such a size cost the others."""
+    producer = Producer(endpoint, timeout=60)
+    producer.enqueue("large", LARGE_JOB)
+    producer.connection.admin("queue.purge", queue="large")
+    producer.close()
+    return 0
+
+
 def large_jobs_to_a_slow_worker(endpoint):
-    """Of 63 MiB each: with its message the largest that there is."""
-    producer = Producer(endpoint, timeout=30)
-    for _ in range(8):
-        producer.enqueue("large", [job(b"x" * (63 * MIB))])
     slow = hostile_peers.slow_worker(endpoint, "large", credit=8)
     cut, deadline = False, time.monotonic() + 30
     while not cut and time.monotonic() < deadline:
         cut = not slow.pong()
         slow.socket.settimeout(1)
     slow.close()
-    producer.close()
     return int(cut)
 
 
@@ -159,7 +175,9 @@ PEERS = {
     "a flood of questions": again_and_again(lambda endpoint: int(hostile_peers.flood(endpoint, 5)[1])),
     "a name that somebody has": again_and_again(stolen_name),
     "63 MiB jobs to a worker that does not read": again_and_again(large_jobs_to_a_slow_worker),
+    "63 MiB jobs that somebody enqueues": again_and_again(large_jobs_come),
 }
+BEFORE = {"63 MiB jobs to a worker that does not read": large_jobs_wait}
 LARGE = "[limits]\nbody_bytes = '63MiB'\nmessage_bytes = '65MiB'\nunread_bytes = '130MiB'\nunsent_bytes = '128MiB'\n"
 
 
@@ -198,6 +216,8 @@ def hostile(seconds):
 def measured(name, config, seconds, alone):
     with Workspace() as space:
         broker = started_broker(space, config)
+        if name in BEFORE:
+            BEFORE[name](space.endpoint)
         memory = hostile_peers.MemoryWatch(broker.child.pid)
         peer = child("peer", space.endpoint, name, seconds + 1) if PEERS[name] else None
         row = answer_of(child("load", space.endpoint, 200, seconds))
