@@ -243,8 +243,8 @@ bool World::run_one_order() {
   return true;
 }
 
-// A thread that has handed a call over and has not woken its peer yet is as good as blocked: were time moved then, the call's
-// deadline would pass before the core knew of it.
+// A thread that has handed a call over may be interrupted before it wakes its peer, and counts as waiting by then: the peer gets
+// its turn first, or time would be moved past the call's deadline before the core knows of the call.
 World::Survey World::survey() {
   Survey found;
   std::size_t running = 0, resting = 0;

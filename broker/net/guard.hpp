@@ -9,6 +9,7 @@
 // - it costs more than `unread_bytes` although the loop has since emptied the socket, or four times as much in any case.
 //   It costs its bytes, and what ZeroMQ makes of them: of an empty frame, two bytes, 64 of memory. While it makes that much
 //   of what it reads, what still lies in the kernel is reckoned so too, and what those who were cut have not given back;
+// - ZeroMQ has made 4 MiB, and eight times its bytes, of a message that it has not ended (overrun.hpp, is_swollen);
 // - it leaves `unsent_bytes` of answers unread;
 // - it is the furthest ahead, or behind, when all connections together are above `unread_total_bytes` or
 //   `unsent_total_bytes`;

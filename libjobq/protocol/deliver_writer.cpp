@@ -38,8 +38,6 @@ void DeliverWriter::begin(SessionNo session) {
   count_at_ = out_->size() - sizeof(std::uint32_t);
 }
 
-void DeliverWriter::add(const Delivery& job) { add(job, std::span(&job.body, 1)); }
-
 void DeliverWriter::add(const Delivery& job, std::span<const std::string_view> body) {
   ++jobs_;
   StringSink sink(out_);

@@ -3,7 +3,7 @@
 //
 //   DeliverWriter writer(&bytes);
 //   writer.begin(session);
-//   writer.add(delivery);            // views are read before it returns
+//   writer.add(delivery, parts);     // views are read before it returns
 //   writer.finish();                 // bytes hold a whole message now
 //
 // Not thread-safe. Ownership: the string is the caller's and outlives the writer.
@@ -24,8 +24,7 @@ class DeliverWriter {
   explicit DeliverWriter(std::string* out) : out_(out) {}
   // Clears the string.
   void begin(SessionNo session);
-  void add(const Delivery& job);
-  // With a body that lies in parts, one behind the other, instead of its own.
+  // The body lies in parts, one behind the other; that of `job` is not looked at.
   void add(const Delivery& job, std::span<const std::string_view> body);
   void finish();
   [[nodiscard]] std::uint32_t jobs() const { return jobs_; }

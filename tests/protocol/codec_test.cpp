@@ -83,7 +83,7 @@ TEST_CASE("deliveries written one by one are the message that is encoded at once
         const std::string_view parts[] = {job.body.substr(0, half), {}, job.body.substr(half)};
         Delivery without = job;
         without.body = "not this one";
-        seed % 2 == 0 ? writer.add(job) : writer.add(without, parts);
+        writer.add(without, parts);
       }
       writer.finish();
       RC_ASSERT(writer.jobs() == deliver->jobs.size());

@@ -54,7 +54,7 @@ TEST_CASE(
   CHECK(broker.queue("q").ready == 1);
 }
 
-TEST_CASE("flush() ends with what was sent before them") {
+TEST_CASE("flush() ends with what was sent before it") {
   Broker broker;
   Client client{broker.endpoint(),
                 {.runtime = std::make_shared<jobq::Runtime>(std::make_shared<LateToWake>(&broker))}};
