@@ -35,7 +35,7 @@ constexpr std::uint64_t kGrowingBytes = std::uint64_t{2} << 20;  // between two 
 // All connections are looked at this often; in between only when the process has grown, which costs one small read
 // instead of a system call per connection, and never for more than a tenth of the time, until it has grown a lot.
 constexpr milliseconds kLookAtAllEvery{2000};
-constexpr std::uint64_t kGrowthBytes = std::uint64_t{4} << 20, kMuchGrowthBytes = std::uint64_t{32} << 20;
+constexpr std::uint64_t kGrowthBytes = std::uint64_t{2} << 20, kMuchGrowthBytes = std::uint64_t{32} << 20;
 constexpr int kLooksShare = 10;
 constexpr std::uint64_t kEmergencyFactor = 4;
 // Who says nothing whole for so long, or stops in the middle of a large frame, keeps a connection and what it has begun
@@ -110,24 +110,27 @@ std::shared_ptr<Guard::Account> Guard::added(int descriptor) {
   account->descriptor = descriptor;
   account->socket = socket_of(descriptor);
   account->since = std::chrono::steady_clock::now();
+  bool dozing = false;
   {
     const std::lock_guard lock(mutex_);
-    accounts_[descriptor] = account;
+    moves_.push_back({descriptor, account});
     last_added_ = account->since;
+    dozing = std::exchange(dozing_, false);
   }
-  changed_.notify_all();
+  if (dozing) changed_.notify_all();  // thousands come at once: one call wakes it
   return account;
 }
 
 void Guard::removed(int descriptor) {
   const std::lock_guard lock(mutex_);
-  accounts_.erase(descriptor);
+  moves_.push_back({descriptor, nullptr});
 }
 
 bool Guard::has_room(Account* account, std::uint64_t bytes) {
   if (account->cannot_be_watched) return true;
   if (unsent_total_.load(std::memory_order_relaxed) + bytes > limits_.unsent_total_bytes) {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard looking(looks_);
+    take_moves();
     look_at_all(own_memory_bytes());
     // With some room to spare: the next one must not have to look at all of them again. For one message larger than all may
     // have, nobody but the worst has to go.
@@ -165,45 +168,82 @@ void Guard::woken() const {
 }
 
 void Guard::run() {
-  std::uint64_t memory_then = 0, memory_before = 0;
-  bool closely = false;
-  auto all_then = std::chrono::steady_clock::now();
-  std::chrono::steady_clock::duration look_took{};
+  Pace pace;
+  while (wait_until_due(pace)) {
+    bool gives_back = false;
+    {
+      const std::lock_guard looking(looks_);
+      take_moves();
+      if (pace.nobody) {
+        begin_anew();
+        pace.closely = true;
+      } else {
+        look(&pace);
+      }
+      gives_back = gives_back_now();
+      pace.nobody = accounts_.empty() && given_back_at_cut_ == cut();
+    }
+    if (gives_back) heap::give_back();
+  }
+}
+
+// False: it is over.
+bool Guard::wait_until_due(const Pace& pace) {
   std::unique_lock lock(mutex_);
-  while (!stopping_) {
-    if (accounts_.empty() && given_back_at_cut_ == cut()) {
-      changed_.wait(lock, [this] { return stopping_ || !accounts_.empty(); });
-      begin_anew();
-      continue;
-    }
-    const auto added_then = last_added_;
-    changed_.wait_for(lock, closely ? kLookClosely : kLookEvery,
-                      [&] { return stopping_ || (!closely && last_added_ != added_then); });
-    if (stopping_) break;
-    const std::uint64_t memory = own_memory_bytes();
-    const auto now = std::chrono::steady_clock::now();
-    closely = memory > memory_before + (closely ? 0 : kGrowingBytes) || !suspects_.empty() ||
-              now - last_added_ < kIsNewFor;
-    memory_before = memory;
-    if (memory < memory_then) memory_then = memory;
-    const std::uint64_t enough = now - all_then < kLooksShare * look_took ? kMuchGrowthBytes : kGrowthBytes;
-    if (memory - memory_then < enough && now - all_then < kLookAtAllEvery) {
-      look_at_suspects();  // at every pass, however little has been added since
+  const bool dozes = pace.nobody || !pace.closely;
+  dozing_ = dozes && moves_.empty();  // whoever comes ends it
+  const auto due = [&] { return stopping_ || (dozes && !dozing_); };
+  if (pace.nobody) {
+    changed_.wait(lock, due);
+  } else {
+    changed_.wait_for(lock, pace.closely ? kLookClosely : kLookEvery, due);
+  }
+  dozing_ = false;
+  return !stopping_;
+}
+
+void Guard::take_moves() {
+  std::vector<Move> moves;
+  {
+    const std::lock_guard lock(mutex_);
+    moves.swap(moves_);
+    newest_ = last_added_;
+  }
+  for (Move& move : moves) {
+    if (move.account) {
+      accounts_[move.descriptor] = std::move(move.account);
     } else {
-      look_at_all(memory);
-      look_took = std::chrono::steady_clock::now() - now;
-      all_then = now;
-      memory_then = memory;
-    }
-    if (given_back_at_cut_ != cut() && now - last_cut_ >= kGiveBackAfter &&
-        now - given_back_ >= kGiveBackEvery) {
-      given_back_at_cut_ = cut();
-      given_back_ = now;
-      lock.unlock();
-      heap::give_back();
-      lock.lock();
+      accounts_.erase(move.descriptor);
     }
   }
+}
+
+void Guard::look(Pace* pace) {
+  const std::uint64_t memory = own_memory_bytes();
+  const auto now = std::chrono::steady_clock::now();
+  pace->closely = memory > pace->memory_before + (pace->closely ? 0 : kGrowingBytes) || !suspects_.empty() ||
+                  now - newest_ < kIsNewFor;
+  pace->memory_before = memory;
+  pace->memory_then = std::min(pace->memory_then, memory);
+  const std::uint64_t enough =
+      now - pace->all_then < kLooksShare * pace->look_took ? kMuchGrowthBytes : kGrowthBytes;
+  if (memory - pace->memory_then < enough && now - pace->all_then < kLookAtAllEvery) {
+    look_at_suspects();  // at every pass, however little has been added since
+    return;
+  }
+  look_at_all(memory);
+  pace->look_took = std::chrono::steady_clock::now() - now;
+  pace->all_then = now;
+  pace->memory_then = memory;
+}
+
+bool Guard::gives_back_now() {
+  const auto now = std::chrono::steady_clock::now();
+  if (given_back_at_cut_ == cut() || now - last_cut_ < kGiveBackAfter || now - given_back_ < kGiveBackEvery)
+    return false;
+  given_back_at_cut_ = cut();
+  given_back_ = now;
+  return true;
 }
 
 // What the process had before is nobody's who comes now.

@@ -57,7 +57,7 @@ class Guard {
     std::chrono::steady_clock::time_point since{};
     std::uint64_t acked = 0;         // the loop's: what the kernel said last
     bool cannot_be_watched = false;  // the loop's: not TCP
-    // What follows is whose that holds the mutex: what the last look has seen.
+    // What follows is whose that holds looks_: what the last look has seen.
     std::uint64_t taken = 0, ahead = 0, unsent = 0;
     std::uint64_t arrived = 0;                           // bytes that had come,
     std::chrono::steady_clock::time_point arrived_at{};  // and when that was more than before
@@ -93,7 +93,26 @@ class Guard {
   [[nodiscard]] std::uint64_t cut() const { return cut_.load(std::memory_order_relaxed); }
 
  private:
+  struct Move {
+    int descriptor = -1;
+    std::shared_ptr<Account> account;  // none: it has left
+  };
+
+  // From one pass of the thread to the next.
+  struct Pace {
+    bool nobody = true;  // is connected, and nothing is to be given back
+    bool closely = false;
+    std::uint64_t memory_before = 0;  // at the last pass,
+    std::uint64_t memory_then = 0;    // and the least since the last look at all
+    std::chrono::steady_clock::time_point all_then = std::chrono::steady_clock::now();
+    std::chrono::steady_clock::duration look_took{};
+  };
+
   void run();
+  bool wait_until_due(const Pace& pace);
+  void take_moves();
+  void look(Pace* pace);
+  bool gives_back_now();
   void begin_anew();
   std::uint64_t touched_by_reader();
   void look_at_all(std::uint64_t memory);
@@ -112,18 +131,27 @@ class Guard {
   std::atomic<std::uint64_t> in_hand_{0};
   std::atomic<std::uint64_t> unsent_total_{0};  // at the last look at all, and what was handed over since
   std::atomic<std::uint64_t> cut_{0};
+
+  // What the loop has told, until the next look: it does not wait for one, which takes milliseconds where thousands are connected.
   std::mutex mutex_;
   std::condition_variable changed_;
   bool stopping_ = false;
+  bool dozing_ = false;  // the thread wants to be woken by whoever comes
+  std::vector<Move> moves_;
+  std::chrono::steady_clock::time_point last_added_{};
+
+  // Held while somebody looks; mutex_ may be locked under it. What follows is his who holds it.
+  std::mutex looks_;
   std::unordered_map<int, std::shared_ptr<Account>> accounts_;
   std::vector<std::shared_ptr<Account>> suspects_;
+  std::chrono::steady_clock::time_point newest_{};  // when somebody came last
   std::optional<pid_t> reader_;
   std::int64_t unexplained_then_ =
       0;                            // memory beyond what is known to be on its way, at the last look at all,
   std::uint64_t touched_then_ = 0;  // and what the reading thread had touched by then
   std::uint64_t swelling_ = 0;      // what ZeroMQ makes of each byte it reads just now, when that is a lot
   std::uint64_t given_back_at_cut_ = 0;
-  std::chrono::steady_clock::time_point last_added_{}, last_cut_{}, given_back_{};
+  std::chrono::steady_clock::time_point last_cut_{}, given_back_{};
   std::thread thread_;
 };
 
