@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
 
 #include "broker/store/bytes_io.hpp"
@@ -28,6 +29,11 @@ T require(std::optional<T> value, Table table) {
 }
 
 std::vector<RecoveredQueue> recover_queues(const Txn& txn) {
+  // All rows are looked at: one whose key is damaged would be missed by asking for each queue's, and its totals be gone.
+  std::map<std::uint32_t, QueueCounters> counters;
+  each_row(txn, Table::counters, [&](std::string_view key, std::string_view value) {
+    counters[require(parse_number_key(key), Table::counters)] = decode_counters(value);
+  });
   std::vector<RecoveredQueue> queues;
   each_row(txn, Table::queues, [&](std::string_view key, std::string_view value) {
     QueueRow row = decode_queue(value);
@@ -35,7 +41,8 @@ std::vector<RecoveredQueue> recover_queues(const Txn& txn) {
     queue.queue = require(parse_number_key(key), Table::queues);
     queue.name = std::move(row.name);
     queue.settings = row.settings;
-    if (const auto counters = txn.get(Table::counters, key)) queue.counters = decode_counters(*counters);
+    if (const auto found = counters.find(queue.queue); found != counters.end())
+      queue.counters = found->second;
   });
   return queues;
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -63,6 +64,7 @@ class StoreChecker {
   void check_lanes();
   void check_finished();
   void check_producers();
+  std::set<QueueNo> damaged_counters();
   void check_counters();
   void check_tasks();  // task_rows.cpp
   void check_found_jobs();

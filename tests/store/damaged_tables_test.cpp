@@ -48,6 +48,16 @@ TEST_CASE("names, counts and marks") {
           {"counters damaged", [](Txn* t) { spoil(t, Table::counters, queue_key(kBulk)); },
            "its counters are damaged", "checksum does not fit", "its totals are lost"},
           {"counters missing", [](Txn* t) { t->erase(Table::counters, queue_key(kBulk)); }, "is stored as 0"},
+          {"counters under another key",
+           [](Txn* t) {
+             t->put_unsound(Table::counters, queue_key(99), value_of(t, Table::counters, queue_key(kBulk)));
+           },
+           "counters of a queue that is not there", "checksum does not fit", "its checksum does not fit"},
+          {"counters of a queue that is gone",
+           [](Txn* t) {
+             t->put(Table::counters, queue_key(99), value_of(t, Table::counters, queue_key(kBulk)));
+           },
+           "counters of a queue that is not there"},
           {"counters that do not add up",
            [](Txn* t) {
              change_row(t, Table::counters, queue_key(kBulk), [](std::string* r) {

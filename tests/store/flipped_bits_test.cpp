@@ -133,8 +133,8 @@ struct Sound {
       REQUIRE(tested.store().submit(batch.changes, batch.mark).ok());
     };
     const RandomLimits limits{.live_target = 400, .body_bytes_max = 20'000, .changes_max = 60};
-    for (int i = 0; i < 100; ++i) submit(batches.random_batch(&prng, limits));
-    // So many ids that those who are left have rows in the index of their lane.
+    for (int i = 0; i < 150; ++i) submit(batches.random_batch(&prng, limits));
+    // What chance may have taken away again: rows in the index of a lane, which take many ids, and a large body.
     const QueueNo queue = batches.add_queue("indexed");
     for (int round = 0; round < 12; ++round) {
       std::vector<JobId> made;
@@ -145,7 +145,10 @@ struct Sound {
       }
       submit(batches.take());
     }
-    for (int i = 0; i < 50; ++i) submit(batches.random_batch(&prng, limits));
+    for (int i = 0; i < 10; ++i)
+      batches.enqueue({.queue = queue, .priority = 5},
+                      {.body = std::string(40'000, static_cast<char>('a' + i))});
+    submit(batches.take());
     for (const auto& [id, job] : batches.jobs()) jobs.push_back(id);
     tested.close();
     const std::string file = tested.path() + "/data.mdb";
