@@ -92,6 +92,7 @@ bool Engine::State::give_one(Session* session, std::map<SessionNo, DeliverPlan>*
       finish_waiting(JobMeta{head}, JobState::ready, Exit::expired);
       pick = find_job(queue, session);
     }
+    if (pick && large_held && pick->entry->meta.bytes > limits.large_job_bytes) pick.reset();
     if (pick && session->credit_bytes != 0 && !session->held.empty() &&
         session->held_bytes + pick->entry->meta.bytes > session->credit_bytes) {
       pick.reset();

@@ -370,6 +370,8 @@ Mark Engine::mark(const Now& now) const {
   return mark;
 }
 
+void Engine::hold_large_jobs(bool held) { state_->large_held = held; }
+
 void Engine::set_admission(const Admission& admission) { state_->admission = admission; }
 void Engine::set_limits(const EngineLimits& limits) { state_->limits = limits; }
 

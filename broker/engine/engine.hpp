@@ -35,9 +35,10 @@ struct EngineLimits {
   std::uint32_t timer_window = 131'072;         // soonest timers kept in memory
   std::uint32_t due_per_tick_max = 5'000;       // timers fired in one turn
   std::uint32_t dispatch_per_tick_max = 5'000;
-  std::int64_t heartbeat_ms = 5'000;    // what sessions are told; lost after three of them
-  std::int64_t stop_grace_ms = 5'000;   // how long after max_run_time a handler may take to stop
-  std::uint32_t finished_kept = 1'000;  // finished jobs remembered per queue, in memory
+  std::int64_t heartbeat_ms = 5'000;       // what sessions are told; lost after three of them
+  std::int64_t stop_grace_ms = 5'000;      // how long after max_run_time a handler may take to stop
+  std::uint32_t large_job_bytes = 65'536;  // larger ones take their time to be handed over. Not in the file
+  std::uint32_t finished_kept = 1'000;     // finished jobs remembered per queue, in memory
   bool auto_create = true;
   QueueSettings defaults;  // of queues that come into being
 };
@@ -145,6 +146,8 @@ class Engine {
   [[nodiscard]] Mark mark(const Now& now) const;
 
   void set_admission(const Admission& admission);
+  // While held, jobs of more than large_job_bytes are not handed out, nor what stands behind them in their lanes.
+  void hold_large_jobs(bool held);
   void set_limits(const EngineLimits& limits);  // after SIGHUP: what may change live
 
   [[nodiscard]] std::vector<QueueView> queues(const Now& now) const;  // by name

@@ -96,6 +96,7 @@ struct Engine::State {
   std::unordered_map<JobId, LeaseNo>
       finished_index;  // over the finished jobs still remembered; made when needed
   bool finished_indexed = false;
+  bool large_held = false;
   bool work_left = false;  // a cap was reached: the next turn is due at once
   std::optional<TimeMs> avoided_until;
 

@@ -29,7 +29,7 @@ void DeliveryWriter::begin(SessionNo session) {
   writer_.begin(session);
 }
 
-void DeliveryWriter::add(const PlannedDelivery& planned, const StoredJob& job) {
+protocol::Delivery DeliveryWriter::describe(const PlannedDelivery& planned, const StoredJob& job) const {
   protocol::Delivery delivery;
   delivery.lease = planned.lease;
   delivery.attempt = planned.attempt;
@@ -41,10 +41,14 @@ void DeliveryWriter::add(const PlannedDelivery& planned, const StoredJob& job) {
   delivery.enqueued_at = job.meta.enqueued_at;
   delivery.lease_ms = planned.lease_ms;
   delivery.max_run_ms = planned.max_run_ms;
+  return delivery;
+}
+
+void DeliveryWriter::add(const PlannedDelivery& planned, const StoredJob& job) {
   // What stands behind a large body must not make a string of twice the size.
   if (job.body.size() > kMessageBytes)
     message_.reserve(message_.size() + job.body.size() + job.headers.size() + kRoomForFields);
-  writer_.add(delivery, job.body.parts());
+  writer_.add(describe(planned, job), job.body.parts());
   leases_.push_back(planned.lease);
 }
 

@@ -26,6 +26,8 @@ class DeliveryWriter {
   // Called for each message in order, and may take it away; the leases are those in it.
   using Emit = std::function<void(std::string* message, const std::vector<protocol::LeaseRef>& leases)>;
   Status write(const DeliverPlan& plan, const Emit& emit, std::vector<protocol::LeaseRef>* damaged);
+  // A delivery with all that is stored of it but its body. Views of the store and of the engine.
+  [[nodiscard]] protocol::Delivery describe(const PlannedDelivery& planned, const StoredJob& job) const;
 
  private:
   static constexpr std::size_t kKeptBytes = std::size_t{8} << 20;  // of the buffer, for the next message

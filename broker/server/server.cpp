@@ -23,8 +23,6 @@ constexpr DurationMs kSleepMax{30'000};
 constexpr DurationMs kAcksWait{1};
 // Answering a question takes as long as this many jobs: one peer's thousands must not make a turn of seconds.
 constexpr std::uint64_t kJobsPerQuestion = 100;
-// Of jobs, before the transport is asked whether the worker has room for them.
-constexpr std::uint64_t kCopiedUnasked = 1U << 20;
 constexpr const char* kBrokerName = "jobq-broker " JOBQ_VERSION;
 
 std::uint64_t jobs_of(const CommandBody& body) {
@@ -55,7 +53,7 @@ Server::Server(const Config& config, const Parts& parts, const Recovered& recove
       rates_(parts.clock->read().engine),
       desk_({&config_, parts.store, parts.engine, parts.transport, parts.clock, &rates_, &admission_, &turns_,
              &greeted_, &events_, recovered.incarnation, parts.clock->read().engine}),
-      deliveries_(parts.store, parts.engine) {
+      deliveries_({parts.store, parts.engine, parts.transport, &failures_}, config.engine.large_job_bytes) {
   for (const RecoveredQueue& queue : recovered.queues) rates_.begin(queue.queue, queue.counters);
 }
 
@@ -80,6 +78,8 @@ Status Server::turn(DurationMs wait_at_most) {
   }
   check_admission();
   if (Status applied = apply_all(); !applied.ok()) return applied;
+  large_held_ = deliveries_.waiting();  // what was handed out before is on its way to the transport still
+  engine_->hold_large_jobs(large_held_);
   engine_->tick(now_, &out_);
   if (JOBQ_PLANTED(reply_before_commit) && send_all().ok()) {
     out_.messages.clear();
@@ -103,7 +103,8 @@ void Server::begin_turn() {
 }
 
 DurationMs Server::time_to_wait(DurationMs at_most) {
-  if (!done_reads_.empty() || !kept_.empty() || !failures_.empty()) return {0};
+  if (!done_reads_.empty() || !kept_.empty() || !failures_.empty() || deliveries_.waiting() || large_held_)
+    return {0};
   const Now reading = clock_->read();
   const std::optional<TimeMs> deadline = engine_->next_deadline(reading);
   if (!deadline) return at_most;
@@ -135,7 +136,7 @@ void Server::gather() {
 // Whether nothing but acks has come, and none of them makes room for a job that waits.
 bool Server::can_wait_for_more() const {
   const bool others = !answers_.empty() || !questions_.empty() || !done_reads_.empty() || !kept_.empty() ||
-                      !failures_.empty() || incoming_.empty();
+                      !failures_.empty() || incoming_.empty() || deliveries_.waiting() || large_held_;
   return !others && !engine_->has_ready_jobs() &&
          std::all_of(incoming_.begin(), incoming_.end(), [](const Incoming& incoming) {
            const auto* outcomes = std::get_if<protocol::Outcomes>(&incoming.command.body);
@@ -298,8 +299,8 @@ Status Server::commit() {
 
 Status Server::send_all() {
   for (Message& message : out_.messages) {
-    if (const auto* plan = std::get_if<DeliverPlan>(&message.body)) {
-      if (Status sent = send_deliveries(message, *plan); !sent.ok()) return sent;
+    if (auto* plan = std::get_if<DeliverPlan>(&message.body)) {
+      if (Status sent = deliveries_.hand_over(message.to, std::move(*plan)); !sent.ok()) return sent;
     } else if (const auto* answer = std::get_if<AdminAnswer>(&message.body)) {
       send(message.to, message.request_id, protocol::AdminReply{desk_.document(*answer, now_)});
     } else {
@@ -313,33 +314,7 @@ Status Server::send_all() {
     }
   }
   for (Answer& answer : answers_) send(answer.peer, answer.request_id, std::move(answer.reply));
-  return {};
-}
-
-Status Server::send_deliveries(const Message& message, const DeliverPlan& plan) {
-  std::vector<protocol::LeaseRef> damaged, failed;
-  if (plan.bytes >= kCopiedUnasked && !transport_->has_room(message.to, plan.bytes)) {
-    for (const PlannedDelivery& planned : plan.jobs) failed.push_back(planned.lease);
-    failures_.push_back({message.to, 0, command::SendFailed{std::move(failed)}});
-    return {};
-  }
-  Status written = deliveries_.write(
-      plan,
-      [&](std::string* bytes, const std::vector<protocol::LeaseRef>& leases) {
-        if (failed.empty() && (transport_->give(message.to, bytes) || JOBQ_PLANTED(failed_send_is_delivered)))
-          return;
-        failed.insert(failed.end(), leases.begin(), leases.end());
-      },
-      &damaged);
-  if (!written.ok()) return written;
-  for (const protocol::LeaseRef& lease : damaged) {
-    log::error(
-        "the stored record of job {} is damaged or missing; it is put among the dead. Run `jobq check`",
-        to_text(lease.job));
-    failures_.push_back({{}, 0, command::Damaged{lease}});
-  }
-  if (!failed.empty()) failures_.push_back({message.to, 0, command::SendFailed{std::move(failed)}});
-  return {};
+  return deliveries_.go_on(std::max(config_.large_jobs_share, bytes_gathered_), now_);
 }
 
 void Server::send(PeerId to, std::uint64_t request_id, protocol::Reply reply) {
@@ -347,7 +322,7 @@ void Server::send(PeerId to, std::uint64_t request_id, protocol::Reply reply) {
   if (auto* error = std::get_if<protocol::Error>(&reply)) error->text = valid_utf8(error->text);
   encoded_.clear();
   protocol::encode(protocol::ReplyMessage{request_id, std::move(reply)}, &encoded_);
-  if (transport_->send(to, encoded_)) return;
+  if (deliveries_.append(to, encoded_) || transport_->send(to, encoded_)) return;
   if (greeted_.erase(to.value) > 0) failures_.push_back({to, 0, command::PeerLost{}});
 }
 

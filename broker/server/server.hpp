@@ -25,7 +25,7 @@
 #include "broker/net/transport.hpp"
 #include "broker/server/admin.hpp"
 #include "broker/server/clock.hpp"
-#include "broker/server/deliveries.hpp"
+#include "broker/server/delivery_queue.hpp"
 #include "broker/server/rates.hpp"
 #include "broker/server/rights.hpp"
 #include "broker/store/store.hpp"
@@ -94,7 +94,6 @@ class Server {
   Status commit();
   void watch_changes();
   Status send_all();
-  Status send_deliveries(const Message& message, const DeliverPlan& plan);
   void send(PeerId to, std::uint64_t request_id, protocol::Reply reply);
   void answer_questions();
   Status do_reads();
@@ -134,7 +133,8 @@ class Server {
   Rates rates_;
   EventRing events_;
   AdminDesk desk_;
-  DeliveryWriter deliveries_;
+  DeliveryQueue deliveries_;
+  bool large_held_ = false;  // in this turn: the next one is due at once
   const Principal principal_ = local_principal();
   std::string encoded_;
 };

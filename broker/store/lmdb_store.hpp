@@ -44,6 +44,7 @@ class LmdbStore final : public Store {
   Result<std::vector<AttemptRecord>> read_attempts(JobId job) override;
   Result<std::optional<FinishedJob>> read_finished(JobId job) override;
   Status visit_jobs(std::span<const JobId> jobs, const Visit& visit) override;
+  Status visit_piece(JobId job, BodyPiece piece, const Visit& visit) override;
   StoreHealth health() override;
   Status backup(const std::string& path) override;
   void stop_backup() override;
@@ -96,8 +97,12 @@ class LmdbStore final : public Store {
   std::optional<JobRecord> read_record(const Found& found, JobId job);
   void add_progress(const Txn& txn, const Block& block, JobMeta* meta) const;
   JobMeta meta_or_stub(const Txn& txn, const Block& block, JobId job, const Lane& lane);
-  // Fills parts_ with those of the body. False: they are damaged, or not all there.
-  bool find_body_parts(const Txn& txn, const JobRecord& record);
+  // Fills parts_ with what is stored of the body's piece. False: it is damaged, or not all there.
+  bool find_body_parts(const Txn& txn, const JobRecord& record, BodyPiece piece);
+  // nullptr: the job is not stored (any more).
+  const Block* block_of_stored(const Txn& txn, JobId job);
+  void visit_record(const Txn& txn, const Block& block, JobId job, const Found& found, BodyPiece piece,
+                    const std::function<void(const StoredJob*)>& visit);
   void note_damage(JobId job);
   [[nodiscard]] JobId next_job() const { return mark_.mark.next_job; }
   [[nodiscard]] bool was_given_out(JobId job) const { return job.is_set() && job < next_job(); }

@@ -215,18 +215,21 @@ Result<std::optional<FinishedJob>> LmdbStore::read_finished(JobId job) {
   });
 }
 
-bool LmdbStore::find_body_parts(const Txn& txn, const JobRecord& record) {
+bool LmdbStore::find_body_parts(const Txn& txn, const JobRecord& record, BodyPiece piece) {
   parts_.clear();
-  std::size_t bytes = 0;
-  const auto prefix = job_key(record.meta.id);
+  const std::uint64_t body = record.body_bytes, from = std::min(piece.from, body);
+  const std::uint64_t end = from + std::min(piece.bytes, body - from);
   Cursor cursor = txn.cursor(Table::bodies);
-  for (bool more = cursor.seek(prefix); more && cursor.key().starts_with(std::string_view(prefix));
-       more = cursor.next()) {
-    if (cursor.row().damaged) return false;
-    parts_.push_back(cursor.row().value);
-    bytes += parts_.back().size();
+  for (std::uint64_t at = from / kBodyPartBytes * kBodyPartBytes; at < end; at += kBodyPartBytes) {
+    const auto key = body_key(record.meta.id, static_cast<std::uint16_t>(at / kBodyPartBytes));
+    const bool here = parts_.empty() ? cursor.find(key) : cursor.next();
+    const bool sound = here && cursor.key() == std::string_view(key) && !cursor.row().damaged &&
+                       cursor.row().value.size() == std::min<std::uint64_t>(kBodyPartBytes, body - at);
+    if (!sound) return false;
+    const std::uint64_t skipped = std::max(from, at) - at;
+    parts_.push_back(cursor.row().value.substr(skipped, end - at - skipped));
   }
-  return bytes == record.body_bytes;
+  return true;
 }
 
 namespace {
@@ -252,31 +255,60 @@ class RecordsInOrder {
 
 }  // namespace
 
+const Block* LmdbStore::block_of_stored(const Txn& txn, JobId job) {
+  if (!was_given_out(job)) return nullptr;
+  const Block& block = blocks_.load(txn, block_of(job), next_job());
+  return block.state(bit_of(job)) == JobState::gone ? nullptr : &block;
+}
+
+void LmdbStore::visit_record(const Txn& txn, const Block& block, JobId job, const Found& found,
+                             BodyPiece piece, const std::function<void(const StoredJob*)>& visit) {
+  const auto record = read_record(found, job);
+  const bool whole = record && (!record->body_in_parts || find_body_parts(txn, *record, piece));
+  if (!whole) {
+    if (record) note_damage(job);
+    visit(nullptr);
+    return;
+  }
+  const std::size_t from = std::min<std::size_t>(piece.from, record->body.size());
+  StoredJob stored{.meta = record->meta,
+                   .state = block.state(bit_of(job)),
+                   .headers = record->headers,
+                   .body = record->body_in_parts && !parts_.empty()
+                               ? StoredBody(parts_)
+                               : StoredBody(record->body.substr(from, piece.bytes)),
+                   .unique_key = record->unique_key};
+  add_progress(txn, block, &stored.meta);
+  visit(&stored);
+}
+
 Status LmdbStore::visit_jobs(std::span<const JobId> jobs, const Visit& visit) {
   const auto done = reading<bool>([&](const Txn& txn) {
     RecordsInOrder records(txn);
     for (std::size_t i = 0; i < jobs.size(); ++i) {
-      const JobId job = jobs[i];
-      const Block* block = was_given_out(job) ? &blocks_.load(txn, block_of(job), next_job()) : nullptr;
-      if (block == nullptr || block->state(bit_of(job)) == JobState::gone) {
+      const Block* block = block_of_stored(txn, jobs[i]);
+      if (block == nullptr) {
         visit(i, nullptr);
         continue;
       }
-      const bool moved = block->moved.test(bit_of(job));
-      const auto record = read_record(moved ? look_record(txn, *block, job) : records.look(job), job);
-      const bool whole = record && (!record->body_in_parts || find_body_parts(txn, *record));
-      if (!whole) {
-        if (record) note_damage(job);
-        visit(i, nullptr);
-        continue;
-      }
-      StoredJob stored{.meta = record->meta,
-                       .state = block->state(bit_of(job)),
-                       .headers = record->headers,
-                       .body = record->body_in_parts ? StoredBody(parts_) : StoredBody(record->body),
-                       .unique_key = record->unique_key};
-      add_progress(txn, *block, &stored.meta);
-      visit(i, &stored);
+      const bool moved = block->moved.test(bit_of(jobs[i]));
+      const Found found = moved ? look_record(txn, *block, jobs[i]) : records.look(jobs[i]);
+      visit_record(txn, *block, jobs[i], found, {.from = 0, .bytes = std::string_view::npos},
+                   [&](const StoredJob* job) { visit(i, job); });
+    }
+    return true;
+  });
+  return done.status();
+}
+
+Status LmdbStore::visit_piece(JobId job, BodyPiece piece, const Visit& visit) {
+  const auto done = reading<bool>([&](const Txn& txn) {
+    const Block* block = block_of_stored(txn, job);
+    if (block == nullptr) {
+      visit(0, nullptr);
+    } else {
+      visit_record(txn, *block, job, look_record(txn, *block, job), piece,
+                   [&](const StoredJob* stored) { visit(0, stored); });
     }
     return true;
   });

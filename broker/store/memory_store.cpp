@@ -148,6 +148,16 @@ Result<std::optional<FinishedJob>> MemoryStore::read_finished(JobId id) {
   return std::optional<FinishedJob>{FinishedJob{queue(number).finished.at(seq)}};
 }
 
+Status MemoryStore::visit_piece(JobId job, BodyPiece piece, const Visit& visit) {
+  return visit_jobs(std::span(&job, 1), [&](std::size_t index, const StoredJob* stored) {
+    if (stored == nullptr) return visit(index, nullptr);
+    const std::string_view body = stored->body.parts().front();
+    StoredJob part = *stored;
+    part.body = StoredBody(body.substr(std::min<std::size_t>(piece.from, body.size()), piece.bytes));
+    visit(index, &part);
+  });
+}
+
 Status MemoryStore::visit_jobs(std::span<const JobId> jobs, const Visit& visit) {
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const auto found = jobs_.find(jobs[i]);

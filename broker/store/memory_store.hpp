@@ -41,6 +41,7 @@ class MemoryStore final : public Store {
   Result<std::vector<AttemptRecord>> read_attempts(JobId job) override;
   Result<std::optional<FinishedJob>> read_finished(JobId job) override;
   Status visit_jobs(std::span<const JobId> jobs, const Visit& visit) override;
+  Status visit_piece(JobId job, BodyPiece piece, const Visit& visit) override;
   StoreHealth health() override;
   Status backup(const std::string& path) override;
   void stop_backup() override {}

@@ -137,6 +137,12 @@ class StoredBody {
   std::size_t bytes_ = 0;
 };
 
+// Some bytes of a body: so many, from there on.
+struct BodyPiece {
+  std::uint64_t from = 0;
+  std::uint64_t bytes = 0;
+};
+
 // One stored job as it is handed to a worker or shown to a person. Views hold during the visit only.
 struct StoredJob {
   JobMeta meta;
@@ -198,6 +204,8 @@ class Store {
   // check, is visited with nullptr (and counted in health().damaged_records when it is damaged).
   using Visit = std::function<void(std::size_t index, const StoredJob* job)>;
   virtual Status visit_jobs(std::span<const JobId> jobs, const Visit& visit) = 0;
+  // The same of one job (index 0), but of its body `piece` only, cut at its end: the rest is neither read nor checked.
+  virtual Status visit_piece(JobId job, BodyPiece piece, const Visit& visit) = 0;
 
   virtual StoreHealth health() = 0;
 

@@ -6,6 +6,8 @@
 //   writer.add(delivery, parts);     // views are read before it returns
 //   writer.finish();                 // bytes hold a whole message now
 //
+// A large body can come piece by piece instead: begin_job(), then add_piece() until it is complete, then end_job().
+//
 // Not thread-safe. Ownership: the string is the caller's and outlives the writer.
 #pragma once
 
@@ -26,6 +28,9 @@ class DeliverWriter {
   void begin(SessionNo session);
   // The body lies in parts, one behind the other; that of `job` is not looked at.
   void add(const Delivery& job, std::span<const std::string_view> body);
+  void begin_job(const Delivery& job, std::size_t body_bytes);
+  void add_piece(std::span<const std::string_view> parts);
+  void end_job(const Delivery& job);
   void finish();
   [[nodiscard]] std::uint32_t jobs() const { return jobs_; }
 

@@ -71,15 +71,6 @@ inline void pack_bytes(Packer* packer, std::string_view bytes) {
   packer->pack_bin_body(bytes.data(), static_cast<std::uint32_t>(bytes.size()));
 }
 
-// One behind the other.
-inline void pack_bytes(Packer* packer, std::span<const std::string_view> parts) {
-  std::size_t bytes = 0;
-  for (const std::string_view part : parts) bytes += part.size();
-  packer->pack_bin(static_cast<std::uint32_t>(bytes));
-  for (const std::string_view part : parts)
-    packer->pack_bin_body(part.data(), static_cast<std::uint32_t>(part.size()));
-}
-
 inline void pack_job_id(Packer* packer, JobId id) {
   std::array<char, kJobIdTextBytesMax> room;
   pack_text(packer, to_text(id, &room));

@@ -185,31 +185,7 @@ TEST_CASE("large jobs are not read for a worker that has no room for them") {
   world.send(kOther, worker_of("q", 1));
   world.settle();
   CHECK(world.only<Deliver>(kOther).jobs.at(0).body == large);
-  CHECK(world.store.visits() == visits + 1);
-}
-
-TEST_CASE("a turn hands out so many bytes of bodies, and the next ones the rest") {
-  Config config;
-  config.engine.body_bytes_max = 8U << 20;
-  ServerWorld world(config);
-  world.greet(kProducer);
-  world.greet(kWorker);
-  for (int i = 0; i < 5; ++i) world.send(kProducer, enqueue_one("q", std::string(6U << 20, 'x')));
-  world.settle();
-  world.received(kWorker);
-  world.send(kWorker, worker_of("q", 10));
-  const auto delivered = [&] {
-    std::size_t jobs = 0;
-    for (const ReplyMessage& message : world.received(kWorker)) {
-      if (const auto* deliver = std::get_if<Deliver>(&message.body)) jobs += deliver->jobs.size();
-    }
-    return jobs;
-  };
-  REQUIRE(world.turn().ok());
-  CHECK(delivered() == 3);  // the one that goes beyond 16 MiB is the last
-  CHECK(world.transport.last_wait() == DurationMs{0});
-  REQUIRE(world.turn().ok());
-  CHECK(delivered() == 2);
+  CHECK(world.store.visits() == visits + 4);  // half a MiB each
 }
 
 TEST_CASE("large deliveries are split into messages, each of whole jobs") {

@@ -122,6 +122,13 @@ void draw_more_of_operators(Prng* prng, FaultMix* mix) {
   mix->task_cancels = one_of<std::uint32_t>(prng, {0, 0, 5});
 }
 
+// Likewise. Some brokers take every job for a large one, and have to hand it over in pieces of a few bytes.
+void draw_deliveries(Prng* prng, FaultMix* mix) {
+  if (!chance(prng, 40)) return;
+  mix->broker.engine.large_job_bytes = one_of<std::uint32_t>(prng, {16, 60, 2'000});
+  mix->broker.large_jobs_share = one_of<std::uint64_t>(prng, {10, 40, 5'000});
+}
+
 void draw_faults(Prng* prng, FaultMix* mix) {
   const auto rate = [&](std::int64_t often, std::int64_t seldom) -> std::int64_t {
     return chance(prng, 45) ? 0 : prng->between(often, seldom);
@@ -202,6 +209,8 @@ FaultMix draw_mix(std::uint64_t seed, std::uint64_t operations) {
   draw_broker(&prng, &mix);
   Prng more = stream(seed, 5);
   draw_more_of_operators(&more, &mix);
+  Prng deliveries = stream(seed, 6);
+  draw_deliveries(&deliveries, &mix);
   Prng faults = stream(seed, 1);
   if (!chance(&faults, 25)) draw_faults(&faults, &mix);
   return mix;
@@ -248,6 +257,8 @@ std::string describe(const FaultMix& mix) {
   add(fmt::format("windows {}/{}/{}", engine.lane_window, engine.timer_window, engine.window_jobs_max));
   add(fmt::format("per turn {}/{}/{}", mix.broker.jobs_per_turn, engine.due_per_tick_max,
                   engine.dispatch_per_tick_max));
+  add(fmt::format("jobs of {} bytes are large, {} a turn", engine.large_job_bytes,
+                  mix.broker.large_jobs_share));
   const QueueSettings& queue = engine.defaults;
   add(fmt::format("lease_ms {}", queue.lease_ms));
   add(fmt::format("session_grace_ms {}", queue.session_grace_ms));

@@ -70,6 +70,9 @@ class WatchedStore final : public Store {
   Status visit_jobs(std::span<const JobId> jobs, const Visit& visit) override {
     return parts_.below->visit_jobs(jobs, visit);
   }
+  Status visit_piece(JobId job, BodyPiece piece, const Visit& visit) override {
+    return parts_.below->visit_piece(job, piece, visit);
+  }
   // What the machine says of itself must not decide what happens in a run.
   StoreHealth health() override;
   Status backup(const std::string& path) override { return parts_.below->backup(path); }

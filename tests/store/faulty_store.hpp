@@ -54,6 +54,8 @@ class FaultyStore : public Store {
   // What health() says from now on, whatever the store below does.
   void pretend(const StoreHealth& health) { health_ = health; }
   void hold() { holding_ = true; }
+  // What is stored of it does not check from now on.
+  void lose_record(JobId job) { lost_record_ = job; }
   // How often jobs were visited.
   [[nodiscard]] std::uint64_t visits() const { return visits_; }
   [[nodiscard]] std::size_t held() const { return held_.size(); }
@@ -121,6 +123,13 @@ class FaultyStore : public Store {
     if (!failed_.ok()) return failed_;
     return below_->visit_jobs(jobs, visit);
   }
+  Status visit_piece(JobId job, BodyPiece piece, const Visit& visit) override {
+    ++visits_;
+    if (!failed_.ok()) return failed_;
+    if (job != lost_record_) return below_->visit_piece(job, piece, visit);
+    visit(0, nullptr);
+    return {};
+  }
   StoreHealth health() override { return health_ ? *health_ : below_->health(); }
   Status backup(const std::string& path) override {
     if (!failed_.ok()) return failed_;
@@ -137,6 +146,7 @@ class FaultyStore : public Store {
   std::deque<OwnedBatch> held_;
   BatchNo completed_ = 0;
   std::uint64_t visits_ = 0;
+  JobId lost_record_{};
 };
 
 }  // namespace jobq

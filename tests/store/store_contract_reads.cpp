@@ -233,6 +233,41 @@ TEST_CASE_FIXTURE(ContractFixture, "contract: few survivors among many finished 
   check();
 }
 
+// Sizes on both sides of what a layout may keep in a row, and pieces that begin and end anywhere.
+TEST_CASE_FIXTURE(ContractFixture, "contract: a body can be read in pieces of any size") {
+  const QueueNo queue = batches.add_queue("q");
+  std::map<std::uint64_t, std::string> bodies;
+  for (const std::size_t bytes : {0U, 1U, 15'000U, 16'360U, 16'361U, 100'000U}) {
+    std::string body;
+    for (std::size_t i = 0; body.size() < bytes; ++i) body += std::to_string(i);
+    body.resize(bytes);
+    bodies[batches.enqueue({queue, 0, 5}, {.body = body, .unique_key = fmt::format("k{}", bytes)}).value] =
+        body;
+  }
+  commit();
+  const auto piece_of = [&](std::uint64_t id, BodyPiece piece) {
+    std::string text = "not visited";
+    const Status visited = store().visit_piece(JobId{id}, piece, [&](std::size_t, const StoredJob* stored) {
+      text = stored == nullptr ? "not stored" : stored->body.text();
+      if (stored != nullptr) CHECK(stored->meta.bytes == bodies[id].size() + stored->headers.size());
+    });
+    CHECK(visited.ok());
+    return text;
+  };
+  for (const auto& [id, body] : bodies) {
+    for (const std::size_t step : {7'001U, 16'360U, 50'000U, 200'000U}) {
+      std::string put_together;
+      do put_together += piece_of(id, {put_together.size(), step});
+      while (put_together.size() < body.size());
+      CHECK(put_together == body);
+    }
+    CHECK(piece_of(id, {body.size() / 2, 1}) == body.substr(body.size() / 2, 1));
+    CHECK(piece_of(id, {body.size(), 10}).empty());
+    CHECK(piece_of(id, {body.size() + 1'000'000, 10}).empty());
+  }
+  CHECK(piece_of(4'711, {0, 10}) == "not stored");
+}
+
 TEST_CASE_FIXTURE(ContractFixture,
                   "contract: a job that was leased while thousands came is listed when it is back") {
   const QueueNo queue = batches.add_queue("q");
