@@ -184,6 +184,29 @@ TEST_CASE("I21: a date waits for the wall clock, a delay does not") {
   CHECK(delayed("200 broker crash info\n89000 broker start ok\n", 90000) == "");
 }
 
+// Ten jobs with delays of 500 ms, and `apart_ms` more from each to the next, but for the last one; they become ready one
+// after the other.
+TEST_CASE("I21: a delay may wait behind others that are over, but is not overtaken and not forgotten") {
+  const auto late = [](int apart_ms, int every_ms, const std::string& more = "") {
+    std::string lines = "0 run clock ok wall=1000000\n", ready, states;
+    for (int i = 0; i < 10; ++i) {
+      const int delay = i == 9 ? 500 : 500 + apart_ms * i;
+      lines += fmt::format(
+          "{0} p enqueue invoke seq={1} queue=q hash=a delay_ms={2}\n{0} broker made ok job=j{1} queue=q "
+          "prio=5 "
+          "state=scheduled\n{0} p enqueue ok seq={1} job=j{1}\n",
+          100 + i, i + 1, delay);
+      ready += fmt::format("{} broker ready ok job=j{} state=ready\n", 600 + every_ms * (i + 1), i + 1);
+      states += fmt::format("j{} ready hash=a\n", i + 1);
+    }
+    return violated(lines + more + ready, states);
+  };
+  CHECK(late(0, 1'000) == "");         // the last one after ten seconds, one a second before it
+  CHECK(late(1'000, 1'000) == "I21");  // those were due after it, all but two
+  CHECK(late(0, 2'500) == "I21");      // too seldom to be a queue
+  CHECK(late(0, 2'500, "700 broker crash info\n23000 broker start ok\n") == "");
+}
+
 TEST_CASE(
     "I8: a clock that is set while the broker is down excuses a delay, one that is set while it commits does "
     "not") {
