@@ -201,7 +201,9 @@ TEST_CASE("I21: a delay may wait behind others that are over, but is not overtak
     }
     return violated(lines + more + ready, states);
   };
-  CHECK(late(0, 1'000) == "");         // the last one after ten seconds, one a second before it
+  CHECK(late(0, 1'000) == "");  // the last one after ten seconds, one a second before it
+  CHECK(late(0, 1'000, "109 broker said ok job=j10 state=created\n") == "");
+  CHECK(late(1'000, 1'000, "109 broker said ok job=j10 state=created\n") == "I21");
   CHECK(late(1'000, 1'000) == "I21");  // those were due after it, all but two
   CHECK(late(0, 2'500) == "I21");      // too seldom to be a queue
   CHECK(late(0, 2'500, "700 broker crash info\n23000 broker start ok\n") == "");

@@ -343,9 +343,12 @@ void check_clock(const Stories& stories, const std::vector<Event>& history, cons
           !stories.misled_between(since, event.t) && !waited_its_turn(fired, all, due, event.t))
         verdict->violations.push_back(
             {"I21", event.job, fmt::format("ready {} ms after its delay was over", event.t - due)});
-      fired.push_back({due, event.t});
+      // An operator may have moved it.
+      if (event.t >= due && !stories.jobs.at(event.job).rescheduled_between(since, event.t))
+        fired.push_back({due, event.t});
     }
-    if (event.op != "made") scheduled.erase(found);
+    // What it told of the job did nothing to it.
+    if (event.op != "made" && event.op != "said") scheduled.erase(found);
   }
 }
 
