@@ -32,7 +32,7 @@ struct EngineLimits {
   std::uint64_t open_requests_max = 1'000'000;  // over all producers
   std::uint32_t window_jobs_max = 500'000;      // ready jobs kept in memory, over all lanes
   std::uint32_t lane_window = 16'384;           // and per lane
-  std::uint32_t timer_window = 131'072;         // soonest timers kept in memory
+  std::uint32_t timer_window = 524'288;         // soonest timers kept in memory
   std::uint32_t due_per_tick_max = 5'000;       // timers fired in one turn
   std::uint32_t dispatch_per_tick_max = 5'000;
   std::int64_t heartbeat_ms = 5'000;       // what sessions are told; lost after three of them

@@ -14,17 +14,25 @@ namespace {
 constexpr std::uint8_t kFlagSwept = 1;
 
 // DO NOT RENUMBER. An unknown type means a newer store.
-enum class BitmapType : std::uint8_t { finished = 1, scheduled = 2, dead = 3, moved = 4, has_progress = 5 };
+enum class BitmapType : std::uint8_t {
+  finished = 1,
+  scheduled = 2,
+  dead = 3,
+  moved = 4,
+  has_progress = 5,
+  soon = 6
+};
 
 struct Typed {
   BitmapType type;
   Bits256 BlockState::*bits;
 };
-constexpr std::array<Typed, 5> kBitmaps = {{{BitmapType::finished, &BlockState::finished},
+constexpr std::array<Typed, 6> kBitmaps = {{{BitmapType::finished, &BlockState::finished},
                                             {BitmapType::scheduled, &BlockState::scheduled},
                                             {BitmapType::dead, &BlockState::dead},
                                             {BitmapType::moved, &BlockState::moved},
-                                            {BitmapType::has_progress, &BlockState::has_progress}}};
+                                            {BitmapType::has_progress, &BlockState::has_progress},
+                                            {BitmapType::soon, &BlockState::soon}}};
 
 [[noreturn]] void throw_newer(unsigned what) {
   throw StoreError(Code::corruption, StoreProblem::newer_format,

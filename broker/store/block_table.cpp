@@ -53,6 +53,8 @@ void BlockTable::load_leases(const Txn& txn) {
       block.finished = {};
       decode_block_row(*row, &block);
       block.bits_stored = true;
+      block.leased = block.leased & ~block.finished;
+      block.compact();
     }
   }
 }

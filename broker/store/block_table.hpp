@@ -1,4 +1,4 @@
-// The states of jobs, in blocks of 256 ids: bitmaps (finished, scheduled, dead, moved, has_progress) and
+// The states of jobs, in blocks of 256 ids: bitmaps (finished, scheduled, dead, moved, has_progress, soon) and
 // leases. A job is ready when it is in none of finished, scheduled, dead, leased. Blocks in use are kept in
 // memory; what a batch changed is written once, by flush().
 //
@@ -45,6 +45,11 @@ struct Bits256 {
     for (std::size_t i = 0; i < words.size(); ++i) both.words[i] = words[i] | other.words[i];
     return both;
   }
+  Bits256 operator&(const Bits256& other) const {
+    Bits256 both;
+    for (std::size_t i = 0; i < words.size(); ++i) both.words[i] = words[i] & other.words[i];
+    return both;
+  }
   Bits256 operator~() const {
     Bits256 rest;
     for (std::size_t i = 0; i < words.size(); ++i) rest.words[i] = ~words[i];
@@ -65,9 +70,11 @@ struct LeaseEntry {
 // What is stored of a block.
 struct BlockState {
   Bits256 finished, scheduled, dead, moved, has_progress;
+  Bits256 soon;  // of those scheduled, whose timer has no row (SoonTimers)
   Bits256 leased;
   std::vector<LeaseEntry> leases;  // one per bit of `entries`, in its order
-  // Those of `leased` and, within a batch, those whose leases have ended in it (Block::compact).
+  // Those of `leased`, and of leases that have ended since the row was written (Block::compact). What is stored may have
+  // leases of finished jobs.
   Bits256 entries;
   bool swept = false;  // the jobs table holds nothing of this block any more
 

@@ -50,6 +50,9 @@ struct LmdbOptions {
   bool allow_network_fs = false;
   std::uint32_t cached_blocks_max =
       65'536;  // of 256 jobs each, about 300 bytes: the memory bound for job states
+  // Delays that are over within so long have no row of their own, and are found by their blocks at a start; at most so many.
+  std::int64_t soon_ms = 10'000;
+  std::size_t soon_timers_max = 524'288;
   // A backup is given up when the store has grown by more than this since it began (0: never).
   std::uint64_t backup_growth_bytes_max = std::uint64_t{4} << 30;
 

@@ -26,7 +26,10 @@ std::int64_t steady_us() {
 
 }  // namespace
 
-LmdbStore::LmdbStore(const LmdbOptions& options) : options_(options), blocks_(options.cached_blocks_max) {
+LmdbStore::LmdbStore(const LmdbOptions& options)
+    : options_(options),
+      blocks_(options.cached_blocks_max),
+      soon_(DurationMs{options.soon_ms}, options.soon_timers_max) {
   prepare_directory(options_.path, options_.allow_network_fs);
   lock_ = lock_directory(options_.path);
   const bool created = create_if_absent(options_.path, options_.map_bytes);
@@ -60,7 +63,7 @@ Result<BatchNo> LmdbStore::submit(std::span<const Change> changes, const Mark& m
     reader_.reset();  // pages that it sees could not be used again
     preallocation_.keep_ahead(env_->info().end_bytes, batch_bytes(changes));
     {
-      Batch batch{.txn = Txn(env_.get(), Txn::Kind::write), .next_job = next_job()};
+      Batch batch{.txn = Txn(env_.get(), Txn::Kind::write), .next_job = next_job(), .now = mark.now.engine};
       for (const Change& change : changes) std::visit([&](const auto& one) { apply(&batch, one); }, change);
       finish_batch(&batch, mark);
       batch.txn.commit();

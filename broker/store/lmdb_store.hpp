@@ -22,6 +22,7 @@
 #include "broker/store/lmdb_options.hpp"
 #include "broker/store/record.hpp"
 #include "broker/store/rows.hpp"
+#include "broker/store/soon_timers.hpp"
 #include "broker/store/store.hpp"
 #include "broker/store/store_files.hpp"
 #include "broker/store/sweeper.hpp"
@@ -54,6 +55,7 @@ class LmdbStore final : public Store {
   struct Batch {
     Txn txn;
     JobId next_job;  // rises with every enqueue of the batch
+    TimeMs now{};    // the engine's clock
   };
   void apply(Batch* batch, const change::Enqueue& enqueue);
   void apply(Batch* batch, const change::Lease& lease);
@@ -83,6 +85,8 @@ class LmdbStore final : public Store {
   }
   void put_body(Batch* batch, const change::Enqueue& enqueue);
   void put_timer(Batch* batch, const TimerKey& timer);
+  void schedule(Batch* batch, Block* block, const TimerKey& timer);
+  void unschedule(Batch* batch, Block* block, const TimerKey& timer);
   void put_progress(Batch* batch, Block* block, const JobMeta& meta);
   void put_attempt(Batch* batch, JobId job, const std::optional<AttemptRecord>& attempt);
   void make_ready(Batch* batch, const JobMeta& meta);
@@ -103,6 +107,8 @@ class LmdbStore final : public Store {
   const Block* block_of_stored(const Txn& txn, JobId job);
   void visit_record(const Txn& txn, const Block& block, JobId job, const Found& found, BodyPiece piece,
                     const std::function<void(const StoredJob*)>& visit);
+  // Of those without a row, the first behind `from`, at most `limit`.
+  std::vector<TimerEntry> soon_timers(const Txn& txn, const TimerKey& from, std::size_t limit);
   void note_damage(JobId job);
   [[nodiscard]] JobId next_job() const { return mark_.mark.next_job; }
   [[nodiscard]] bool was_given_out(JobId job) const { return job.is_set() && job < next_job(); }
@@ -118,6 +124,7 @@ class LmdbStore final : public Store {
   std::vector<RecoveredProducer> recover_producers(const Txn& txn) const;
   std::vector<RecoveredLease> recover_leases(const Txn& txn);
   void recover_young(const Txn& txn);
+  void recover_soon(const Txn& txn);
   template <typename T, typename Read>
   Result<T> reading(Read read);
 
@@ -128,6 +135,7 @@ class LmdbStore final : public Store {
   Preallocation preallocation_;
   BlockTable blocks_;
   LaneIndex index_;
+  SoonTimers soon_;
   Sweeper sweeper_;
   IdentityRow identity_;
   MarkRow mark_;

@@ -33,6 +33,30 @@ void LmdbStore::put_timer(Batch* batch, const TimerKey& timer) {
   batch->txn.put(Table::timers, timer_key(timer), {});
 }
 
+void LmdbStore::schedule(Batch* batch, Block* block, const TimerKey& timer) {
+  const std::uint8_t bit = bit_of(timer.job);
+  block->scheduled.set(bit);
+  blocks_.mark_bits(block);
+  if (timer.clock == Clock::engine && soon_.takes(timer.at, batch->now)) {
+    block->soon.set(bit);
+    soon_.add(timer.at, timer.job);
+  } else {
+    put_timer(batch, timer);
+  }
+}
+
+void LmdbStore::unschedule(Batch* batch, Block* block, const TimerKey& timer) {
+  const std::uint8_t bit = bit_of(timer.job);
+  block->scheduled.reset(bit);
+  blocks_.mark_bits(block);
+  if (block->soon.test(bit)) {
+    block->soon.reset(bit);
+    soon_.remove(timer.at);
+  } else {
+    batch->txn.erase(Table::timers, timer_key(timer));
+  }
+}
+
 void LmdbStore::put_body(Batch* batch, const change::Enqueue& enqueue) {
   const std::string_view body = enqueue.body;
   for (std::size_t part = 0; part < body_parts(body.size()); ++part) {
@@ -61,10 +85,7 @@ void LmdbStore::apply(Batch* batch, const change::Enqueue& enqueue) {
     batch->txn.put(Table::unique, unique_row_key(meta.lane.queue, enqueue.unique_key), row_);
   }
   if (meta.due.is_set()) {
-    Block& block = block_in(batch, meta.id);
-    block.scheduled.set(bit_of(meta.id));
-    blocks_.mark_bits(&block);
-    put_timer(batch, due_timer(meta.id, meta.due, meta.due_clock));
+    schedule(batch, &block_in(batch, meta.id), due_timer(meta.id, meta.due, meta.due_clock));
   }
   index_.add(meta.lane, meta.id);
 }
@@ -136,11 +157,11 @@ void LmdbStore::apply(Batch* batch, const change::Finish& finish) {
   switch (finish.from) {
     case JobState::leased:
       block.end_lease(bit);
-      blocks_.mark_leases(&block);
+      // The bit of the finished says enough: with acks in any order each would write the leases of a whole block anew.
+      if (block.leased.none()) blocks_.mark_leases(&block);
       break;
     case JobState::scheduled:
-      block.scheduled.reset(bit);
-      batch->txn.erase(Table::timers, timer_key(due_timer(meta.id, meta.due, meta.due_clock)));
+      unschedule(batch, &block, due_timer(meta.id, meta.due, meta.due_clock));
       break;
     case JobState::dead:
       block.dead.reset(bit);
@@ -188,8 +209,7 @@ void LmdbStore::apply(Batch* batch, const change::Return& back) {
   put_attempt(batch, meta.id, back.attempt);
   put_progress(batch, &block, meta);
   if (meta.due.is_set()) {
-    block.scheduled.set(bit);
-    put_timer(batch, due_timer(meta.id, meta.due, meta.due_clock));
+    schedule(batch, &block, due_timer(meta.id, meta.due, meta.due_clock));
   } else if (!JOBQ_PLANTED(returned_job_not_listed)) {
     index_.became_ready(meta.lane, meta.id);
   }
@@ -200,13 +220,11 @@ void LmdbStore::apply(Batch* batch, const change::Reschedule& move) {
   Block& block = block_in(batch, meta.id);
   if (move.old_due.is_set()) {
     require_state(block, meta.id, JobState::scheduled);
-    batch->txn.erase(Table::timers, timer_key(due_timer(meta.id, move.old_due, move.old_clock)));
+    unschedule(batch, &block, due_timer(meta.id, move.old_due, move.old_clock));
   } else {  // Its entry in the lane index stays: a hint, which is not taken while the bit says scheduled.
     require_state(block, meta.id, JobState::ready);
-    block.scheduled.set(bit_of(meta.id));
-    blocks_.mark_bits(&block);
   }
-  put_timer(batch, due_timer(meta.id, meta.due, meta.due_clock));
+  schedule(batch, &block, due_timer(meta.id, meta.due, meta.due_clock));
   put_progress(batch, &block, meta);
 }
 
@@ -214,9 +232,7 @@ void LmdbStore::apply(Batch* batch, const change::Due& due) {
   const JobMeta& meta = due.meta;
   Block& block = block_in(batch, meta.id);
   require_state(block, meta.id, JobState::scheduled);
-  block.scheduled.reset(bit_of(meta.id));
-  blocks_.mark_bits(&block);
-  batch->txn.erase(Table::timers, timer_key(due_timer(meta.id, meta.due, meta.due_clock)));
+  unschedule(batch, &block, due_timer(meta.id, meta.due, meta.due_clock));
   index_.became_ready(meta.lane, meta.id);
 }
 

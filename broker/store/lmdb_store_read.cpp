@@ -102,26 +102,53 @@ Result<LanePage> LmdbStore::read_lane(const Lane& lane, JobId after, std::size_t
   return page;
 }
 
+std::vector<TimerEntry> LmdbStore::soon_timers(const Txn& txn, const TimerKey& from, std::size_t limit) {
+  std::vector<TimerEntry> found;
+  soon_.each_from(from.at, from.job, [&](TimeMs at, JobId job) {
+    const TimerKey key{Clock::engine, at, job, TimerKind::due};
+    const Block& block = blocks_.load(txn, block_of(job), next_job());
+    if (key <= from || !block.soon.test(bit_of(job))) return true;
+    JobMeta meta = meta_or_stub(txn, block, job, Lane{});
+    if (meta.due != at) return true;  // it was put off since, or nobody can read when it is due
+    found.push_back({key, std::move(meta)});
+    return found.size() < limit;
+  });
+  return found;
+}
+
 Result<TimerPage> LmdbStore::read_timers(Clock clock, const TimerKey& after, std::size_t limit) {
   auto page = reading<TimerPage>([&](const Txn& txn) {
     TimerPage found;
     TimerKey from = after;
     from.clock = clock;
+    std::vector<TimerEntry> soon;
+    if (clock == Clock::engine) soon = soon_timers(txn, from, limit + 1);
+    auto next_soon = soon.begin();
     const auto from_key = timer_key(from);
     Cursor cursor = txn.cursor(Table::timers);
     bool more = cursor.seek(from_key);
     if (more && cursor.key() == std::string_view(from_key)) more = cursor.next();
-    for (; more; more = cursor.next()) {
-      const auto key = parse_timer_key(cursor.key());
-      if (!key) throw_damaged("table timers has a key that is none");
-      if (key->clock != clock) break;
+    while (true) {
+      std::optional<TimerKey> key = more ? parse_timer_key(cursor.key()) : std::nullopt;
+      if (more && !key) throw_damaged("table timers has a key that is none");
+      if (key && key->clock != clock) key.reset();
+      if (!key && next_soon == soon.end()) break;
       if (found.timers.size() == limit) return found;
+      if (next_soon != soon.end() && (!key || next_soon->key < *key)) {
+        found.timers.push_back(std::move(*next_soon++));
+        continue;
+      }
       if (cursor.row().damaged) throw_damaged("a timer does not check; run 'jobq check'");
-      TimerEntry& entry = found.timers.emplace_back();
+      TimerEntry entry;
       entry.key = *key;
-      if (key->kind == TimerKind::unique_hold) continue;
-      const Block& block = blocks_.load(txn, block_of(key->job), next_job());
-      entry.meta = meta_or_stub(txn, block, key->job, Lane{});
+      if (key->kind != TimerKind::unique_hold) {
+        const Block& block = blocks_.load(txn, block_of(key->job), next_job());
+        entry.meta = meta_or_stub(txn, block, key->job, Lane{});
+      }
+      // Of a record that cannot be read nobody knows the queue: the job stays as it is, and the log and `jobq check` say so.
+      if (entry.meta.lane.queue != 0 || key->kind == TimerKind::unique_hold)
+        found.timers.push_back(std::move(entry));
+      more = cursor.next();
     }
     found.end = true;
     return found;

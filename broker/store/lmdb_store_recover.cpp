@@ -136,6 +136,25 @@ void LmdbStore::recover_young(const Txn& txn) {
   for (const Young& one : young) index_.add(one.lane, one.job);
 }
 
+void LmdbStore::recover_soon(const Txn& txn) {
+  each_row(txn, Table::blocks, [&](std::string_view key, std::string_view value) {
+    const std::uint64_t no = require(parse_block_key(key), Table::blocks);
+    BlockState state;
+    decode_block_row(value, &state);
+    if (state.soon.none()) return;
+    if ((state.soon | state.scheduled) != state.scheduled)
+      throw_damaged("a job has a delay without a row and is not scheduled; run 'jobq check'");
+    const Block& block = blocks_.load(txn, no, next_job());
+    for (unsigned bit = 0; bit < kBlockJobs; ++bit) {
+      if (!state.soon.test(static_cast<std::uint8_t>(bit))) continue;
+      const JobId job{no * kBlockJobs + bit};
+      const JobMeta meta = meta_or_stub(txn, block, job, Lane{});
+      if (meta.lane.queue != 0) soon_.add(meta.due, job);  // else of a record that cannot be read: said by it
+    }
+  });
+  blocks_.evict();
+}
+
 // A file that is not the one the store was made in is a copy: a backup put in its place, or a clone. Answers
 // that workers still hold for the original must not hit the copy's jobs, which may have the same numbers.
 void LmdbStore::renew_identity_of_a_copy() {
@@ -178,6 +197,7 @@ Result<Recovered> LmdbStore::recover() {
       found.leases = recover_leases(txn);
       index_.set_indexed_below(mark_.indexed_below);
       recover_young(txn);
+      recover_soon(txn);
     }
     renew_identity_of_a_copy();
     found.incarnation = identity_.incarnation;

@@ -191,7 +191,7 @@ void StoreChecker::check_waiting(const JobMeta& meta, JobState state, std::uint8
     case JobState::scheduled:
       ++counted.scheduled;
       ++counts_.scheduled;
-      require_timer({meta.due_clock, meta.due, job, TimerKind::due}, "due");
+      if (!block.soon.test(bit)) require_timer({meta.due_clock, meta.due, job, TimerKind::due}, "due");
       break;
     case JobState::leased:
       ++counted.leased;

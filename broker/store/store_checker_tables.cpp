@@ -123,6 +123,8 @@ void StoreChecker::check_blocks() {
     }
     if (state.swept && state.left_in_place() != 0)
       throw_damaged("the block is marked as swept and has jobs in place");
+    if ((state.soon | state.scheduled) != state.scheduled)
+      throw_damaged("a job has a delay without a row and is not scheduled");
     if ((state.finished | ~state.has_progress) != ~state.has_progress)
       throw_damaged("a finished job has progress");
   });
@@ -159,7 +161,8 @@ void StoreChecker::check_timers() {
     }
     const auto job = stored(timer->job);
     const bool due = timer->kind == TimerKind::due && job && job->state == JobState::scheduled &&
-                     job->meta.due == timer->at && job->meta.due_clock == timer->clock;
+                     job->meta.due == timer->at && job->meta.due_clock == timer->clock &&
+                     !block_of_job(timer->job).soon.test(bit_of(timer->job));
     const bool expiry = timer->kind == TimerKind::expiry && job && job->meta.expires_at == timer->at;
     if (!due && !expiry)
       throw_damaged(fmt::format("job {}: a timer that does not belong to it", to_text(timer->job)));

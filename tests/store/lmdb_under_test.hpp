@@ -17,6 +17,8 @@ class LmdbUnderTest final : public StoreUnderTest {
     LmdbOptions options;
     options.map_bytes = std::uint64_t{256} << 20;
     options.preallocate_step_bytes = std::uint64_t{1} << 20;
+    options.soon_ms = 20;
+    options.soon_timers_max = 100;
     options.cached_blocks_max = 8;  // so that blocks are put out and read again all the time
     return options;
   }
