@@ -283,6 +283,9 @@ TEST_CASE("I17: cancelled, expired and paused jobs are not handed out") {
       "0 p enqueue invoke seq=1 queue=q hash=a expires_ms=500\n10 p enqueue ok seq=1 job=j1\n";
   CHECK(violated(expiring + late, stored) == "I17");
   CHECK(violated(expiring + "400 w deliver ok job=j1 token=1 attempt=1 queue=q hash=a\n", stored) == "");
+  // A running attempt finishes, and one begins when it is granted: a large job is on its way for a while.
+  CHECK(violated(expiring + "450 broker granted ok job=j1 token=1\n" + late, stored) == "");
+  CHECK(violated(expiring + "850 broker granted ok job=j1 token=1\n" + late, stored) == "I17");
   // Set back while the broker was down: it takes the outage for shorter than it was, and the job for younger.
   const std::string outage = "300 run clock ok wall=1000200\n", start = "600 broker start ok\n";
   CHECK(violated(expiring + "1 run clock ok wall=1000000\n" + outage + late, stored) == "I17");
@@ -291,6 +294,8 @@ TEST_CASE("I17: cancelled, expired and paused jobs are not handed out") {
   const std::string paused = kMade + "20 c pause invoke seq=1 queue=q\n30 c pause ok seq=1 queue=q\n";
   CHECK(violated(paused + late, stored) == "I17");
   CHECK(violated(paused + "500 c resume invoke seq=1 queue=q\n" + late, stored) == "");
+  CHECK(violated(paused + "25 broker granted ok job=j1 token=1\n" + late, stored) == "");
+  CHECK(violated(paused + "700 broker granted ok job=j1 token=1\n" + late, stored) == "I17");
 }
 
 TEST_CASE("a line that cannot be read is an error, and one cut short by a kill is not") {

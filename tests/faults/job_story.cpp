@@ -79,6 +79,11 @@ bool JobStory::rescheduled_between(std::int64_t from, std::int64_t until) const 
          std::any_of(put_offs.begin(), put_offs.end(), may);
 }
 
+std::int64_t JobStory::handed_out_at(const Event& delivery) const {
+  const auto granted = granted_at.find(delivery.token);
+  return granted == granted_at.end() ? delivery.t : std::min(granted->second, delivery.t);
+}
+
 std::int64_t JobStory::may_end_at() const {
   std::int64_t end = kAtNoTime;
   for (const Operation* settle : settles)
@@ -133,6 +138,8 @@ Stories sort_by_job(const std::vector<Event>& history, const std::map<std::strin
     if (event.op == "made") stories.jobs[event.job];
     if (event.op == "deliver") stories.jobs[event.job].deliveries.push_back(&event);
     if (event.op == "revoked") stories.jobs[event.job].revoked.push_back(&event);
+    if (event.proc == "broker" && event.op == "granted")
+      stories.jobs[event.job].granted_at.emplace(event.token, event.t);
     if (event.proc == "broker" && event.op == "said" && event.state == "delivered")
       stories.jobs[event.job].sent_at.emplace(event.token, event.t);
     if (event.op == "crash") stories.crashes.push_back(&event);

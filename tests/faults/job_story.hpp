@@ -38,7 +38,7 @@ struct JobStory {
   std::vector<const Operation*> redrives;           // of this job alone; retries among them
   std::vector<const Operation*> retries, put_offs;  // an operator's: now, and later
   std::vector<const Event*> revoked;
-  std::map<std::uint32_t, std::int64_t> sent_at;  // by token, where the broker's lines are there
+  std::map<std::uint32_t, std::int64_t> granted_at, sent_at;  // by token, where the broker's lines are there
   const DumpedJob* stored = nullptr;
   std::int64_t misled_at =
       kAtNoTime;  // the first misled start (below) since its enqueue: it may expire at once then
@@ -46,6 +46,8 @@ struct JobStory {
   [[nodiscard]] bool settled_by(const std::string& op, bool surely) const;
   // An operator may have set another time for it.
   [[nodiscard]] bool rescheduled_between(std::int64_t from, std::int64_t until) const;
+  // A large job is on its way for a while: what was granted before it expired, or its queue was paused, may come.
+  [[nodiscard]] std::int64_t handed_out_at(const Event& delivery) const;
   // When it may have left at the earliest: the first question that can have ended it.
   [[nodiscard]] std::int64_t may_end_at() const;
 };

@@ -297,20 +297,20 @@ void check_not_granted(const Stories& stories, const CheckerOptions& options, Ve
       if (story.enqueue == nullptr) continue;
       const Event& asked = *story.enqueue->invoke;
       const std::int64_t made_by = story.enqueue->ok() ? story.enqueue->answered_at() : kAtNoTime;
+      const std::int64_t at = story.handed_out_at(*delivery);
       if (asked.expires_ms > 0 && made_by != kAtNoTime &&
-          delivery->t > made_by + asked.expires_ms + options.crossing_slack_ms &&
-          !stories.misled_between(asked.t, delivery->t))
+          at > made_by + asked.expires_ms + options.crossing_slack_ms && !stories.misled_between(asked.t, at))
         verdict->violations.push_back({"I17", id, "expired, and delivered after that"});
       const auto pauses = stories.pauses.find(asked.queue);
       if (pauses == stories.pauses.end()) continue;
       const auto resumes = stories.resumes.find(asked.queue);
       for (const Operation* pause : pauses->second) {
-        if (!pause->ok() || delivery->t <= pause->answered_at() + options.crossing_slack_ms) continue;
+        if (!pause->ok() || at <= pause->answered_at() + options.crossing_slack_ms) continue;
         const bool resumed =
             resumes != stories.resumes.end() &&
             std::any_of(resumes->second.begin(), resumes->second.end(), [&](const Operation* resume) {
               return resume->possible() && resume->asked_at() >= pause->asked_at() &&
-                     resume->asked_at() <= delivery->t;
+                     resume->asked_at() <= at;
             });
         if (!resumed)
           verdict->violations.push_back(
