@@ -29,7 +29,7 @@ class TimerWindow {
     put(key, meta);
     while (timers_.size() > capacity) {
       timers_.pop_back();
-      horizon_ = timers_.empty() ? horizon_ : timers_.back().key;
+      horizon_ = timers_.empty() ? horizon_ : key_of(timers_.back().at);
       more_ = true;
     }
   }
@@ -40,32 +40,52 @@ class TimerWindow {
     }
     more_ = !page.end;
   }
-  void erase(const TimerKey& key) { timers_.erase(key); }
+  void erase(const TimerKey& key) { timers_.erase(place_of(key)); }
 
   [[nodiscard]] std::optional<TimeMs> next() const {
     if (timers_.empty()) return std::nullopt;
-    return timers_.front().key.at;
+    return timers_.front().at.at;
   }
   // The first timer if it is due at `now`.
   std::optional<TimerEntry> pop_due(TimeMs now) {
-    if (timers_.empty() || timers_.front().key.at > now) return std::nullopt;
+    if (timers_.empty() || timers_.front().at.at > now) return std::nullopt;
     const Timer timer = timers_.pop_front();
-    return TimerEntry{timer.key, *timer.meta};
+    // They lie wherever there was room when they came: without this each one is waited for.
+    if (const Timer* next = timers_.ahead(kAhead)) __builtin_prefetch(next->meta.get());
+    return TimerEntry{key_of(timer.at), *timer.meta};
   }
 
  private:
+  static constexpr std::size_t kAhead = 8;
+
+  // A key of this clock, in half of its bytes: a search looks at twenty of them, in as many lines of the cache.
+  struct Place {
+    TimeMs at{};
+    std::uint64_t job_and_kind = 0;
+    auto operator<=>(const Place&) const = default;
+  };
   struct Timer {
-    TimerKey key;
+    Place at;
     std::unique_ptr<JobMeta> meta;  // apart: an insert moves many timers
   };
-  struct KeyOf {
-    const TimerKey& operator()(const Timer& timer) const { return timer.key; }
+  struct PlaceOf {
+    const Place& operator()(const Timer& timer) const { return timer.at; }
   };
+  static constexpr int kKindBits = 2;
+
+  static Place place_of(const TimerKey& key) {
+    return {key.at, key.job.value << kKindBits | static_cast<std::uint64_t>(key.kind)};
+  }
+  [[nodiscard]] TimerKey key_of(const Place& place) const {
+    constexpr std::uint64_t kKinds = (std::uint64_t{1} << kKindBits) - 1;
+    return {horizon_.clock, place.at, JobId{place.job_and_kind >> kKindBits},
+            static_cast<TimerKind>(place.job_and_kind & kKinds)};
+  }
   void put(const TimerKey& key, const JobMeta& meta) {
-    timers_.insert({key, std::make_unique<JobMeta>(meta)});
+    timers_.insert({place_of(key), std::make_unique<JobMeta>(meta)});
   }
 
-  SortedChunks<Timer, TimerKey, KeyOf> timers_;
+  SortedChunks<Timer, Place, PlaceOf> timers_;
   TimerKey horizon_{};
   bool more_ = false;
 };

@@ -47,6 +47,11 @@ class SortedChunks {
   // REQUIRES: not empty.
   [[nodiscard]] const Entry& front() const { return chunks_.front().entries[chunks_.front().first]; }
   [[nodiscard]] const Entry& back() const { return chunks_.back().entries.back(); }
+  // The one so many behind the front, when it is in the same array: to have it fetched before it is wanted.
+  [[nodiscard]] const Entry* ahead(std::size_t places) const {
+    if (chunks_.empty() || chunks_.front().count() <= places) return nullptr;
+    return &chunks_.front().entries[chunks_.front().first + places];
+  }
 
   // The first entry whose key is not below, or above.
   [[nodiscard]] Iterator lower_bound(const Key& key) const {
