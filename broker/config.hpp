@@ -46,7 +46,7 @@ struct Config {
   std::uint64_t store_backup_growth_bytes = std::uint64_t{4} << 30;
 
   // Of large jobs, handed over in a turn that takes in less than that. Not in the file.
-  std::uint64_t large_jobs_share = std::uint64_t{512} << 10;
+  std::uint64_t large_jobs_share = std::uint64_t{256} << 10;
 
   EngineLimits engine;  // limits, windows and the settings that new queues get
 };

@@ -185,7 +185,7 @@ TEST_CASE("large jobs are not read for a worker that has no room for them") {
   world.send(kOther, worker_of("q", 1));
   world.settle();
   CHECK(world.only<Deliver>(kOther).jobs.at(0).body == large);
-  CHECK(world.store.visits() == visits + 4);  // half a MiB each
+  CHECK(world.store.visits() == visits + 8);  // a quarter of a MiB each
 }
 
 TEST_CASE("large deliveries are split into messages, each of whole jobs") {
