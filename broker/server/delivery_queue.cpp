@@ -120,7 +120,7 @@ Status DeliveryQueue::write_piece(PeerId to, DeliverPlan* plan, std::uint64_t by
 
 void DeliveryQueue::add_piece(const PlannedDelivery& planned, const StoredJob& stored) {
   if (!begun_) {
-    Begun& begun = begun_.emplace();
+    BegunDelivery& begun = begun_.emplace();
     begun.job = writer_.describe(planned, stored);
     begun.body_bytes = stored.meta.bytes - stored.headers.size();
     message_.reserve(message_.size() + stored.meta.bytes + kRoomForFields);
@@ -132,7 +132,7 @@ void DeliveryQueue::add_piece(const PlannedDelivery& planned, const StoredJob& s
 }
 
 void DeliveryQueue::close(PeerId to, const DeliverPlan& plan, const Now& now) {
-  Begun begun = *std::exchange(begun_, std::nullopt);
+  BegunDelivery begun = *std::exchange(begun_, std::nullopt);
   const std::optional<LeaseView> lease = current(plan.session, begun.job.lease);
   if (lease) {
     const DurationMs left = lease->lease_until - now.engine;

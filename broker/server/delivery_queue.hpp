@@ -26,6 +26,12 @@
 
 namespace jobq {
 
+// A delivery that is written in pieces.
+struct BegunDelivery {
+  protocol::Delivery job;
+  std::uint64_t body_bytes = 0, copied = 0;
+};
+
 class DeliveryQueue {
  public:
   struct Parts {  // outlive the queue
@@ -49,11 +55,6 @@ class DeliveryQueue {
     PeerId to;
     std::variant<DeliverPlan, std::string> what;
   };
-  // The first of those who wait, when it is written in pieces.
-  struct Begun {
-    protocol::Delivery job;
-    std::uint64_t body_bytes = 0, copied = 0;
-  };
 
   [[nodiscard]] bool is_large(const DeliverPlan& plan) const;
   void wait(PeerId to, std::variant<DeliverPlan, std::string> what);
@@ -71,7 +72,7 @@ class DeliveryQueue {
   DeliveryWriter writer_;
   std::deque<Waiting> waiting_;
   std::unordered_map<std::uint64_t, std::uint64_t> waiting_for_;  // peer -> how much
-  std::optional<Begun> begun_;
+  std::optional<BegunDelivery> begun_;                            // the first of those who wait
   std::string message_;
   protocol::DeliverWriter piecewise_{&message_};
 };
