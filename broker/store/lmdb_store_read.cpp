@@ -108,9 +108,9 @@ std::vector<TimerEntry> LmdbStore::soon_timers(const Txn& txn, const TimerKey& f
     const TimerKey key{Clock::engine, at, job, TimerKind::due};
     const Block& block = blocks_.load(txn, block_of(job), next_job());
     if (key <= from || !block.soon.test(bit_of(job))) return true;
-    JobMeta meta = meta_or_stub(txn, block, job, Lane{});
+    const JobMeta meta = meta_or_stub(txn, block, job, Lane{});
     if (meta.due != at) return true;  // it was put off since, or nobody can read when it is due
-    found.push_back({key, std::move(meta)});
+    found.push_back({key, meta});
     return found.size() < limit;
   });
   return found;
@@ -135,7 +135,7 @@ Result<TimerPage> LmdbStore::read_timers(Clock clock, const TimerKey& after, std
       if (!key && next_soon == soon.end()) break;
       if (found.timers.size() == limit) return found;
       if (next_soon != soon.end() && (!key || next_soon->key < *key)) {
-        found.timers.push_back(std::move(*next_soon++));
+        found.timers.push_back(*next_soon++);
         continue;
       }
       if (cursor.row().damaged) throw_damaged("a timer does not check; run 'jobq check'");
@@ -147,7 +147,7 @@ Result<TimerPage> LmdbStore::read_timers(Clock clock, const TimerKey& after, std
       }
       // Of a record that cannot be read nobody knows the queue: the job stays as it is, and the log and `jobq check` say so.
       if (entry.meta.lane.queue != 0 || key->kind == TimerKind::unique_hold)
-        found.timers.push_back(std::move(entry));
+        found.timers.push_back(entry);
       more = cursor.next();
     }
     found.end = true;
