@@ -146,8 +146,7 @@ Result<TimerPage> LmdbStore::read_timers(Clock clock, const TimerKey& after, std
         entry.meta = meta_or_stub(txn, block, key->job, Lane{});
       }
       // Of a record that cannot be read nobody knows the queue: the job stays as it is, and the log and `jobq check` say so.
-      if (entry.meta.lane.queue != 0 || key->kind == TimerKind::unique_hold)
-        found.timers.push_back(entry);
+      if (entry.meta.lane.queue != 0 || key->kind == TimerKind::unique_hold) found.timers.push_back(entry);
       more = cursor.next();
     }
     found.end = true;
