@@ -296,48 +296,23 @@ class WallClock {
 
 constexpr std::int64_t kLateMs = 2'000;
 
-// Delays that were over, and what the broker did about them turn by turn: with slow commits and more of them than a turn may
-// fire (due_per_tick), it is late without a fault.
-class Firings {
- public:
-  explicit Firings(const std::vector<Hindrance>& all) : all_(all) {}
-  // In the order of the history.
-  void turn(std::int64_t on_disk_at) {
-    if (turns_.empty() || turns_.back() != on_disk_at) turns_.push_back(on_disk_at);
-  }
-  void fired(std::int64_t due, std::int64_t at) { fired_.push_back({due, at}); }
-
-  // Whether one was late because others were before it: they came turn after turn, and none that was due after it. One that
-  // was forgotten is overtaken; one that the broker slept through stands behind idle time; one for which it was slow to look
-  // stands behind turns in which nothing fired.
-  [[nodiscard]] bool waited_its_turn(std::int64_t due, std::int64_t at) const {
-    std::int64_t reached = due;
-    for (const Fired& one : fired_) {
-      if (one.at <= due) continue;
-      if (one.due > due + kLateMs || paused(reached, one.at)) return false;
-      reached = one.at;
-    }
-    return !paused(reached, at);
-  }
-
- private:
-  struct Fired {
-    std::int64_t due = 0, at = 0;
-  };
-  static constexpr std::int64_t kIdleMs = 500;  // no turn takes so long, unless something is in its way
-  static constexpr std::int64_t kTurns =
-      20;  // some fire what is not told here: retries, keys that are free again
-
-  [[nodiscard]] bool paused(std::int64_t from, std::int64_t until) const {
-    const auto first = std::upper_bound(turns_.begin(), turns_.end(), from);
-    return std::lower_bound(first, turns_.end(), until) - first > kTurns ||
-           clear_ms(all_, "broker", from, until) > kIdleMs;
-  }
-
-  const std::vector<Hindrance>& all_;
-  std::vector<std::int64_t> turns_;
-  std::vector<Fired> fired_;
+// A delay that was over, and when its job became ready.
+struct Fired {
+  std::int64_t due = 0, at = 0;
 };
+
+// Whether a delay was late because more were over than the broker could see to in its turns: they came all the while, and
+// nobody before who was due after it. One that was forgotten is overtaken, and one that nobody saw to stands behind a gap.
+bool waited_its_turn(const std::vector<Fired>& fired, const std::vector<Hindrance>& all, std::int64_t due,
+                     std::int64_t at) {
+  std::int64_t reached = due;
+  for (const Fired& one : fired) {
+    if (one.at <= due) continue;
+    if (one.due > due + kLateMs || clear_ms(all, "broker", reached, one.at) > kLateMs) return false;
+    reached = one.at;
+  }
+  return clear_ms(all, "broker", reached, at) <= kLateMs;
+}
 
 }  // namespace
 
@@ -356,25 +331,24 @@ void check_clock(const Stories& stories, const std::vector<Event>& history, cons
         verdict->violations.push_back({"I21", id, "delivered before the wall clock had reached its date"});
     if (asked.delay_ms > 0) scheduled[id] = {0, asked.delay_ms};
   }
-  Firings firings{all};
+  std::vector<Fired> fired;
   for (const Event& event : history) {
-    if (event.proc != "broker" || event.job.empty() || event.op == "said") continue;
-    firings.turn(event.t);
     const auto found = scheduled.find(event.job);
-    if (found == scheduled.end()) continue;
+    if (event.proc != "broker" || event.job.empty() || found == scheduled.end()) continue;
     auto& [since, delay] = found->second;
     if (event.op == "made") since = event.t;
     if (event.op == "ready" && since > 0) {
       const std::int64_t due = since + delay;
       if (event.t > due + kLateMs && clear_ms(all, "broker", due, event.t) > kLateMs &&
-          !stories.misled_between(since, event.t) && !firings.waited_its_turn(due, event.t))
+          !stories.misled_between(since, event.t) && !waited_its_turn(fired, all, due, event.t))
         verdict->violations.push_back(
             {"I21", event.job, fmt::format("ready {} ms after its delay was over", event.t - due)});
       // An operator may have moved it.
       if (event.t >= due && !stories.jobs.at(event.job).rescheduled_between(since, event.t))
-        firings.fired(due, event.t);
+        fired.push_back({due, event.t});
     }
-    if (event.op != "made") scheduled.erase(found);
+    // What it told of the job did nothing to it.
+    if (event.op != "made" && event.op != "said") scheduled.erase(found);
   }
 }
 
