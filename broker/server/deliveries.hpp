@@ -20,6 +20,8 @@ class DeliveryWriter {
   // A message of a plan is closed when its jobs reach this many bytes: workers begin with the first jobs of a large
   // hand-over while the rest is still on the way.
   static constexpr std::size_t kMessageBytes = std::size_t{1} << 20;
+  // Of a delivery, besides its body and headers: at most 255 bytes for each of two names, and 12 numbers.
+  static constexpr std::size_t kRoomForFields = 1024;
 
   DeliveryWriter(Store* store, const Engine* engine) : store_(store), engine_(engine) {}
 
@@ -31,9 +33,6 @@ class DeliveryWriter {
 
  private:
   static constexpr std::size_t kKeptBytes = std::size_t{8} << 20;  // of the buffer, for the next message
-
-  // Of a delivery, besides its body and headers: at most 255 bytes for each of two names, and 12 numbers.
-  static constexpr std::size_t kRoomForFields = 1024;
 
   void begin(SessionNo session);
   void add(const PlannedDelivery& planned, const StoredJob& job);

@@ -11,8 +11,6 @@ namespace {
 
 // Of jobs, before the transport is asked whether the worker has room for them.
 constexpr std::uint64_t kCopiedUnasked = 1U << 20;
-// Besides a body and its headers.
-constexpr std::size_t kRoomForFields = 1024;
 
 }  // namespace
 
@@ -52,10 +50,10 @@ Status DeliveryQueue::go_on(std::uint64_t bytes, const Now& now) {
       if (!parts_.transport->send(first.to, *message))
         parts_.failures->push_back({first.to, 0, command::PeerLost{}});
     } else {
-      auto& plan = std::get<DeliverPlan>(first.what);
+      const auto& plan = std::get<DeliverPlan>(first.what);
       const std::uint64_t share = std::min(left, plan.bytes);
       const bool in_pieces = plan.jobs.size() == 1 && (begun_ || plan.bytes > left);
-      Status written = in_pieces ? write_piece(first.to, &plan, share, now, &done) : write(first.to, plan);
+      Status written = in_pieces ? write_piece(first.to, plan, share, now, &done) : write(first.to, plan);
       if (!written.ok()) return written;
       left -= share;
     }
@@ -86,18 +84,18 @@ Status DeliveryQueue::write(PeerId to, const DeliverPlan& plan) {
 }
 
 // done: there is nothing more to do for this plan, for better or worse.
-Status DeliveryQueue::write_piece(PeerId to, DeliverPlan* plan, std::uint64_t bytes, const Now& now,
+Status DeliveryQueue::write_piece(PeerId to, const DeliverPlan& plan, std::uint64_t bytes, const Now& now,
                                   bool* done) {
-  PlannedDelivery& planned = plan->jobs.front();
+  const PlannedDelivery& planned = plan.jobs.front();
   *done = true;
   if (!begun_) {
     // What it is about may have ended while it waited.
-    if (!current(plan->session, planned.lease)) return {};
-    if (!parts_.transport->has_room(to, plan->bytes)) {
+    if (!current(plan.session, planned.lease)) return {};
+    if (!parts_.transport->has_room(to, plan.bytes)) {
       fail(to, {planned.lease});
       return {};
     }
-    piecewise_.begin(plan->session);
+    piecewise_.begin(plan.session);
   }
   const std::uint64_t from = begun_ ? begun_->copied : 0;
   bool found = false;
@@ -110,11 +108,12 @@ Status DeliveryQueue::write_piece(PeerId to, DeliverPlan* plan, std::uint64_t by
   if (!visited.ok()) return visited;
   if (!found) {
     begun_.reset();
-    report_damage(plan->session, {planned.lease});
+    std::string{}.swap(message_);
+    report_damage(plan.session, {planned.lease});
     return {};
   }
   *done = begun_->copied >= begun_->body_bytes;
-  if (*done) close(to, *plan, now);
+  if (*done) close(to, plan, now);
   return {};
 }
 
@@ -123,7 +122,7 @@ void DeliveryQueue::add_piece(const PlannedDelivery& planned, const StoredJob& s
     BegunDelivery& begun = begun_.emplace();
     begun.job = writer_.describe(planned, stored);
     begun.body_bytes = stored.meta.bytes - stored.headers.size();
-    message_.reserve(message_.size() + stored.meta.bytes + kRoomForFields);
+    message_.reserve(message_.size() + stored.meta.bytes + DeliveryWriter::kRoomForFields);
     piecewise_.begin_job(begun.job, begun.body_bytes);
     begun.job.queue = begun.job.type = begun.job.headers = {};  // they do not live on, and are written
   }

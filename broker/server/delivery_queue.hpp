@@ -60,7 +60,7 @@ class DeliveryQueue {
   void wait(PeerId to, std::variant<DeliverPlan, std::string> what);
   void done_with_first();
   Status write(PeerId to, const DeliverPlan& plan);
-  Status write_piece(PeerId to, DeliverPlan* plan, std::uint64_t bytes, const Now& now, bool* done);
+  Status write_piece(PeerId to, const DeliverPlan& plan, std::uint64_t bytes, const Now& now, bool* done);
   void add_piece(const PlannedDelivery& planned, const StoredJob& stored);
   void close(PeerId to, const DeliverPlan& plan, const Now& now);
   void fail(PeerId to, std::vector<protocol::LeaseRef> leases);
