@@ -98,6 +98,7 @@ void Engine::State::fire_timers() {
   std::uint32_t left = limits.due_per_tick_max;
   for (TimerWindow* window : {&engine_timers, &wall_timers}) {
     const TimeMs reading = window == &engine_timers ? now.engine : now.wall;
+    const std::uint32_t allowed = left;
     for (; left > 0; --left) {
       const std::optional<TimerEntry> timer = window->pop_due(reading);
       if (!timer) break;
@@ -105,10 +106,14 @@ void Engine::State::fire_timers() {
       if (JOBQ_PLANTED(jump_fires_twice) && reading - timer->key.at > DurationMs{3'600'000}) fire(*timer);
     }
     if (left == 0) work_left = true;
-    if (window->more() && window->size() < limits.timer_window / 2) {
-      out->reads.emplace_back(ReadTimers{window->horizon().clock, 0, window->horizon(),
-                                         std::min(limits.timer_window / 2, kTimersPerRead)});
-    }
+    window->trim(limits.timer_window);
+    if (!window->more() || window->size() >= limits.timer_window / 2) continue;
+    // The window bounds what is kept, not what a turn fires: where much was due, as much again and more may be. Of such a
+    // page stays what the window has room for.
+    const std::uint32_t fired = allowed - left;
+    const std::uint32_t due = std::min(2 * std::min(fired, kTimersPerRead), limits.due_per_tick_max);
+    const std::uint32_t page = std::min(std::max(limits.timer_window / 2, due), kTimersPerRead);
+    out->reads.emplace_back(ReadTimers{window->horizon().clock, 0, window->horizon(), page});
   }
 }
 

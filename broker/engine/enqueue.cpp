@@ -126,8 +126,7 @@ protocol::EnqueueResult Engine::State::create_job(Queue* queue, const protocol::
     enter_ready(meta, {}, {});
   }
   if (meta.expires_at.is_set()) {
-    engine_timers.insert({Clock::engine, meta.expires_at, meta.id, TimerKind::expiry}, meta,
-                         limits.timer_window);
+    engine_timers.insert({Clock::engine, meta.expires_at, meta.id, TimerKind::expiry}, meta);
   }
   return result;
 }

@@ -1,5 +1,7 @@
 // The soonest timers of one clock, in memory; the later ones stay in the store. The same idea as LaneWindow:
 // every timer up to the horizon is here, and when !more(), every other one too.
+//
+// May grow in a turn: trim() bounds it, when those that are due have left.
 #pragma once
 
 #include <cstddef>
@@ -24,9 +26,12 @@ class TimerWindow {
   void expect_more() { more_ = true; }
 
   // Left to the store when it lies behind the horizon.
-  void insert(const TimerKey& key, const JobMeta& meta, std::size_t capacity) {
+  void insert(const TimerKey& key, const JobMeta& meta) {
     if (more_ && key > horizon_) return;
     put(key, meta);
+  }
+  // Leaves the latest to the store. REQUIRES: no page is on its way, it would begin behind them.
+  void trim(std::size_t capacity) {
     while (timers_.size() > capacity) {
       timers_.pop_back();
       horizon_ = timers_.empty() ? horizon_ : key_of(timers_.back().at);

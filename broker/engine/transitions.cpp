@@ -59,8 +59,7 @@ void Engine::State::enter_scheduled(const JobMeta& meta) {
   ++queue->counters.scheduled;
   touch(queue);
   TimerWindow& window = meta.due_clock == Clock::engine ? engine_timers : wall_timers;
-  window.insert({.clock = meta.due_clock, .at = meta.due, .job = meta.id, .kind = TimerKind::due}, meta,
-                limits.timer_window);
+  window.insert({.clock = meta.due_clock, .at = meta.due, .job = meta.id, .kind = TimerKind::due}, meta);
 }
 
 void Engine::State::leave_scheduled(const JobMeta& meta) {
@@ -167,7 +166,7 @@ void Engine::State::finished(Queue* queue, const JobMeta& meta, Exit exit, Lease
 TimeMs Engine::State::hold_key(const JobMeta& meta) {
   if (!meta.has_unique_key || meta.unique_for_ms <= 0) return {};
   const TimeMs until = now.engine + DurationMs{meta.unique_for_ms};
-  engine_timers.insert({Clock::engine, until, meta.id, TimerKind::unique_hold}, meta, limits.timer_window);
+  engine_timers.insert({Clock::engine, until, meta.id, TimerKind::unique_hold}, meta);
   return until;
 }
 

@@ -170,6 +170,7 @@ std::string World::text(const Message& message) {
 }
 
 void World::turn(std::vector<Command> commands) {
+  ++turns_;
   Output out;
   for (Command& command : commands) {
     Lookups lookups;

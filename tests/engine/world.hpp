@@ -38,6 +38,7 @@ class World {
   Engine& engine() { return *engine_; }
   Store& store() { return *store_; }
   [[nodiscard]] const Now& now() const { return now_; }
+  [[nodiscard]] std::uint64_t turns() const { return turns_; }  // since the world began
   EngineLimits& limits() { return limits_; }
 
   struct PeerSession {
@@ -67,6 +68,7 @@ class World {
   std::map<std::string, PeerSession, std::less<>> sessions_;
   std::uint64_t next_peer_ = 1;
   std::uint64_t next_request_ = 1;
+  std::uint64_t turns_ = 0;
 };
 
 }  // namespace jobq::testing
