@@ -146,10 +146,10 @@ void Engine::State::dispatch() {
       bool gave = false;
       // Begin behind the worker that was served last, so that the first in the list is not always the first
       // to eat.
-      auto place = queue->subscribers.upper_bound(queue->last_served);
+      auto place = queue->subscribers.behind(queue->last_served);
       for (std::size_t n = queue->subscribers.size(); n > 0 && left > 0 && queue->dispatchable(); --n) {
         if (place == queue->subscribers.end()) place = queue->subscribers.begin();
-        Session* session = sessions.find(*place);
+        Session* session = *place;
         ++place;
         if (!session->hungry() || !give_one(session, &plans, &bytes_given)) continue;
         queue->last_served = session->number;

@@ -58,10 +58,9 @@ void Engine::check_invariants() const {
     JOBQ_CHECK((ready > 0) == state.ready_queues.contains(number), "queue {}", queue.name);
     JOBQ_CHECK(leased_of[number] == queue.counters.leased, "queue {}: {} leased, {} counted", queue.name,
                leased_of[number], queue.counters.leased);
-    for (const SessionNo session : queue.subscribers) {
-      const Session* subscriber = state.sessions.find(session);
-      JOBQ_CHECK(subscriber != nullptr && subscriber->connected, "queue {} has a lost subscriber",
-                 queue.name);
+    for (const Session* subscriber : queue.subscribers) {
+      JOBQ_CHECK(state.sessions.find(subscriber->number) == subscriber && subscriber->connected,
+                 "queue {} has a lost subscriber", queue.name);
     }
   }
   JOBQ_CHECK(in_windows == state.window_jobs, "{} in windows, {} counted", in_windows, state.window_jobs);

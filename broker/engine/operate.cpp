@@ -10,13 +10,13 @@
 namespace jobq {
 namespace {
 
-std::string workers_text(const Queue& queue, const SessionTable& sessions) {
+std::string workers_text(const Queue& queue) {
   constexpr std::size_t kNamed = 3;
   std::string text;
   std::size_t named = 0;
-  for (const SessionNo number : queue.subscribers) {
+  for (const Session* session : queue.subscribers) {
     if (++named > kNamed) break;
-    text += fmt::format("{}{}", text.empty() ? "" : ", ", sessions.find(number)->worker);
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", session->worker);
   }
   if (queue.subscribers.size() > kNamed) text += ", ...";
   return text;
@@ -143,8 +143,8 @@ bool Engine::State::remove_queue(const Command& command, const command::RemoveQu
     const std::size_t workers = queue->subscribers.size();
     refuse(command, Code::wrong_state,
            fmt::format("{} {} queue '{}' ({}): stop or drain {} first", workers,
-                       workers == 1 ? "worker serves" : "workers serve", queue->name,
-                       workers_text(*queue, sessions), workers == 1 ? "it" : "them"));
+                       workers == 1 ? "worker serves" : "workers serve", queue->name, workers_text(*queue),
+                       workers == 1 ? "it" : "them"));
     return true;
   }
   for (auto& [number, task] : tasks) {

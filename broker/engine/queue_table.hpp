@@ -9,12 +9,12 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "broker/engine/lane_window.hpp"
+#include "broker/engine/subscribers.hpp"
 #include "broker/engine/types.hpp"
 #include "libjobq/base/planted.hpp"
 
@@ -56,9 +56,9 @@ struct Queue {
   QueueCounters counters;
   bool touched = false;
   std::map<TypeNo, Stream> streams;
-  std::set<SessionNo> subscribers;  // connected sessions that serve it
-  SessionNo last_served{};          // where the round over the subscribers stands
-  TimeMs granted_at{};              // when a job of it was last handed out
+  Subscribers subscribers;
+  SessionNo last_served{};  // where the round over the subscribers stands
+  TimeMs granted_at{};      // when a job of it was last handed out
   std::deque<FinishedEntry> finished;
 
   [[nodiscard]] bool dispatchable() const {

@@ -12,8 +12,9 @@ constexpr std::size_t kGoneDrainingMax = 16'384;
 }  // namespace
 
 Session* SessionTable::find(SessionNo number) {
+  if (found_last_ != nullptr && found_last_->number == number) return found_last_;
   const auto found = sessions_.find(number);
-  return found == sessions_.end() ? nullptr : &found->second;
+  return found_last_ = found == sessions_.end() ? nullptr : &found->second;
 }
 
 const Session* SessionTable::find(SessionNo number) const {
@@ -46,6 +47,7 @@ void SessionTable::erase(SessionNo number) {
     gone_draining_.emplace(number, session->asked_to_leave);
     if (gone_draining_.size() > kGoneDrainingMax) gone_draining_.erase(gone_draining_.begin());
   }
+  found_last_ = nullptr;
   sessions_.erase(number);
 }
 

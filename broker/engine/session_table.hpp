@@ -74,6 +74,8 @@ class SessionTable {
 
  private:
   std::map<SessionNo, Session> sessions_;
+  // What comes together is mostly of one session, and each of its jobs asks for it.
+  Session* found_last_ = nullptr;
   std::map<PeerId, SessionNo> peers_;
   std::list<SessionNo> by_silence_;  // connected ones, longest silent first
   std::map<SessionNo, bool>

@@ -44,12 +44,11 @@ QueueView Engine::State::view(const Queue& queue, const Now& reading) const {
   view.busy = queue.counters.leased;
   view.workers = static_cast<std::uint32_t>(queue.subscribers.size());
   bool could_be_served = false;
-  for (const SessionNo number : queue.subscribers) view.slots += sessions.find(number)->credit_jobs;
+  for (const Session* session : queue.subscribers) view.slots += session->credit_jobs;
   for (const auto& [type, stream] : queue.streams) {
     if (stream.ready == 0) continue;
     bool served = false;
-    for (const SessionNo number : queue.subscribers) {
-      const Session* session = sessions.find(number);
+    for (const Session* session : queue.subscribers) {
       if (!session->serves(type)) continue;
       served = true;
       could_be_served = could_be_served || session->hungry();

@@ -36,8 +36,7 @@ WaitView Engine::waiting(const JobMeta& meta, const Now& now) const {
       own_stream == queue->streams.end() ? nullptr : own_stream->second.lanes[meta.lane.priority].get();
   std::vector<const Session*> serving;
   std::uint32_t avoided = 0;
-  for (const SessionNo number : queue->subscribers) {
-    const Session* session = std::as_const(state_->sessions).find(number);
+  for (const Session* session : queue->subscribers) {
     if (!session->serves(meta.lane.type)) continue;
     serving.push_back(session);
     view.slots += session->credit_jobs;
@@ -45,7 +44,7 @@ WaitView Engine::waiting(const JobMeta& meta, const Now& now) const {
     if (session->credit_jobs == 0) ++view.draining;
     if (!session->hungry()) continue;
     ++view.with_room;
-    if (is_avoided(own_lane, meta.id, number, now.engine)) ++avoided;
+    if (is_avoided(own_lane, meta.id, session->number, now.engine)) ++avoided;
   }
   view.serving = static_cast<std::uint32_t>(serving.size());
   view.given_back = view.with_room > 0 && avoided == view.with_room;

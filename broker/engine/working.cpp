@@ -71,7 +71,7 @@ void Engine::State::subscribe(Session* session, const protocol::Register& reques
   for (const protocol::WeightedQueue& wanted : request.queues) {
     Queue* queue = queues.find(wanted.name);
     if (queue == nullptr) queue = create_queue(wanted.name);
-    if (!queue->subscribers.insert(session->number).second) continue;  // Named twice.
+    if (!queue->subscribers.insert(session)) continue;  // Named twice.
     session->subscriptions.push_back({queue->number, std::clamp(wanted.weight, 1U, limits::kWeightMax), 0});
   }
   session->types.clear();
