@@ -29,13 +29,13 @@ using std::chrono::milliseconds;
 // A peer on the same machine sends 30 MB in 10 ms.
 constexpr milliseconds kLookEvery{10};
 // While the process grows, or somebody is too far ahead, or new: memory has to stay near the limit.
-constexpr milliseconds kLookClosely{2};
+constexpr milliseconds kLookClosely{1};
 constexpr milliseconds kIsNewFor{50};
 constexpr std::uint64_t kGrowingBytes = std::uint64_t{2} << 20;  // between two passes
 // All connections are looked at this often; in between only when the process has grown, which costs one small read
 // instead of a system call per connection, and never for more than a tenth of the time, until it has grown a lot.
 constexpr milliseconds kLookAtAllEvery{2000};
-constexpr std::uint64_t kGrowthBytes = std::uint64_t{2} << 20, kMuchGrowthBytes = std::uint64_t{32} << 20;
+constexpr std::uint64_t kGrowthBytes = std::uint64_t{1} << 20, kMuchGrowthBytes = std::uint64_t{32} << 20;
 constexpr int kLooksShare = 10;
 constexpr std::uint64_t kEmergencyFactor = 4;
 // Who says nothing whole for so long, or stops in the middle of a large frame, keeps a connection and what it has begun
@@ -50,7 +50,7 @@ constexpr std::uint64_t kAsGoodAsRead = std::uint64_t{1}
 constexpr std::uint64_t kCopiesInHand = 3;
 // What peers had sent lies in ZeroMQ's heaps, which malloc keeps when they are freed. Soon, because who fills
 // them again is not seen to touch anything; not at every cut, because it goes through all of them, and holds up who allocates.
-constexpr milliseconds kGiveBackAfter{6};
+constexpr milliseconds kGiveBackAfter{4};
 constexpr milliseconds kGiveBackEvery{25};
 
 // Which socket a descriptor's number means just now; 0: none.

@@ -6,7 +6,7 @@
 namespace jobq {
 namespace {
 
-constexpr std::uint64_t kSwollenBytes = std::uint64_t{4} << 20;
+constexpr std::uint64_t kSwollenBytes = std::uint64_t{2} << 20;
 
 }  // namespace
 

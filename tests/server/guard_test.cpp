@@ -84,9 +84,10 @@ TEST_CASE("shares are in proportion, however large") {
 TEST_CASE("a message of empty frames has swollen; one whose share of another's memory is large has not") {
   CHECK(is_swollen(5 * kMiB, 160 << 10));  // 32 times
   CHECK(is_swollen(20 * kMiB, 2 * kMiB));
-  CHECK_FALSE(is_swollen(3 * kMiB, 96 << 10));  // little
-  CHECK_FALSE(is_swollen(5 * kMiB, kMiB));      // five times: honest small frames may be so
-  CHECK_FALSE(is_swollen(60 * kMiB, 300));      // more than can have been made of these
+  CHECK(is_swollen(3 * kMiB, 96 << 10));
+  CHECK_FALSE(is_swollen(3 * kMiB / 2, 48 << 10));  // little
+  CHECK_FALSE(is_swollen(5 * kMiB, kMiB));          // five times: honest small frames may be so
+  CHECK_FALSE(is_swollen(60 * kMiB, 300));          // more than can have been made of these
   CHECK_FALSE(is_swollen(60 * kMiB, 0));
 }
 
