@@ -110,7 +110,7 @@ void Engine::State::fire_timers() {
     if (!window->more() || window->size() >= limits.timer_window / 2) continue;
     // The window bounds what is kept, not what a turn fires: where much was due, as much again and more may be. Of such a
     // page stays what the window has room for.
-    const std::uint32_t fired = allowed - left;
+    const std::uint32_t fired = JOBQ_PLANTED(window_limits_turn) ? 0 : allowed - left;
     const std::uint32_t due = std::min(2 * std::min(fired, kTimersPerRead), limits.due_per_tick_max);
     const std::uint32_t page = std::min(std::max(limits.timer_window / 2, due), kTimersPerRead);
     out->reads.emplace_back(ReadTimers{window->horizon().clock, 0, window->horizon(), page});

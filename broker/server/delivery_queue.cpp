@@ -19,7 +19,8 @@ bool DeliveryQueue::is_large(const DeliverPlan& plan) const {
 }
 
 Status DeliveryQueue::hand_over(PeerId to, DeliverPlan plan) {
-  if (!is_large(plan) && !waiting_for_.contains(to.value)) return write(to, plan);
+  if (!is_large(plan) && (!waiting_for_.contains(to.value) || JOBQ_PLANTED(large_job_overtaken)))
+    return write(to, plan);
   wait(to, std::move(plan));
   return {};
 }

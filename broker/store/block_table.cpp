@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "libjobq/base/check.hpp"
+#include "libjobq/base/planted.hpp"
 
 namespace jobq::lmdb {
 
@@ -53,7 +54,7 @@ void BlockTable::load_leases(const Txn& txn) {
       block.finished = {};
       decode_block_row(*row, &block);
       block.bits_stored = true;
-      block.leased = block.leased & ~block.finished;
+      if (!JOBQ_PLANTED(ended_lease_comes_back)) block.leased = block.leased & ~block.finished;
       block.compact();
     }
   }

@@ -149,7 +149,8 @@ void LmdbStore::recover_soon(const Txn& txn) {
       if (!state.soon.test(static_cast<std::uint8_t>(bit))) continue;
       const JobId job{no * kBlockJobs + bit};
       const JobMeta meta = meta_or_stub(txn, block, job, Lane{});
-      if (meta.lane.queue != 0) soon_.add(meta.due, job);  // else of a record that cannot be read: said by it
+      if (meta.lane.queue != 0 && !JOBQ_PLANTED(delays_lost_at_a_restart))
+        soon_.add(meta.due, job);  // else of a record that cannot be read: said by it
     }
   });
   blocks_.evict();

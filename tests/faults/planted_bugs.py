@@ -74,6 +74,8 @@ PLANTED = (
         SERVER, "a delivery that cannot be sent goes to the next worker, uncounted")),
     Planted("full_disk_unnoticed", "enqueues are accepted until the disk is full", case(
         SERVER, "while the disk is nearly full, enqueues are refused and acks are not, until there is room again")),
+    Planted("large_job_overtaken", "what else goes to a worker overtakes the large job that is copied for it", case(
+        SERVER, "what else goes to the worker stays behind the large job that waits for it")),
     Planted("leases_by_the_wall_clock", "a jump of the wall clock ends leases and fires delays", case(
         SERVER, "a jump of the wall clock is told once and moves nothing")),
     Planted("session_number_not_stored", "a session's number is given out again after a restart", case(
@@ -90,6 +92,8 @@ PLANTED = (
     Planted("lease_no_reused", "a job that was given back gets its old lease_no again", transcript("snooze_and_release")),
     Planted("leased_not_counted_down", "a lease that ended is still counted", transcript("lease_lapses")),
     Planted("bytes_of_the_dead_counted", "a dead job's bytes are still counted", simulation((4, 4), 200, "I12")),
+    Planted("window_limits_turn", "how many timers are kept in memory limits how many fire in a turn", case(
+        "engine/engine_test", "how many timers are kept in memory is no limit to how many fire in a turn")),
     Planted("attempts_not_counted", "failures are not counted, so a job is retried for ever", transcript("nack_backs_off")),
     Planted("history_overwritten", "each attempt's error overwrites the one before", transcript("reject_and_redrive")),
     Planted("backoff_in_32_bits", "a long backoff overflows and becomes a short one", case(
@@ -145,6 +149,10 @@ PLANTED = (
         CONTRACT, "contract: a job that was leased while thousands came is listed when it is back")),
     Planted("sweep_takes_the_living", "the sweep of finished jobs takes the others along", case(
         RANDOM, "random batches over a hundred thousand ids: the same as the model, and the checker agrees")),
+    Planted("delays_lost_at_a_restart", "a delay without a row is forgotten by a restart", case(
+        CONTRACT, "contract: whatever legal batches come, it stays the same as the plain store")),
+    Planted("ended_lease_comes_back", "a restart takes the lease of a finished job for one that goes on", case(
+        CONTRACT, "contract: whatever legal batches come, it stays the same as the plain store")),
     # ---- the wire and the library
     Planted("bytes_behind_a_message", "bytes behind a message are ignored", case(
         "protocol/codec_test", "a message cut at any byte is an error, and so is one with a byte too many")),

@@ -108,13 +108,17 @@ TEST_CASE("what else goes to the worker stays behind the large job that waits fo
   world.turns(2);
   world.received(kWorker);
   const std::uint64_t asked = world.send(kWorker, Admin{"ping", {}});
-  world.turns(2);
+  world.turns(1);
+  world.send(kProducer, enqueue_one("q", "small"));
+  world.turns(1);
+  CHECK(world.counters().leased == 2);
   CHECK(world.received(kWorker).empty());
   world.settle();
   const auto messages = world.received(kWorker);
-  REQUIRE(messages.size() == 2);
-  CHECK(std::holds_alternative<Deliver>(messages[0].body));
+  REQUIRE(messages.size() == 3);
+  CHECK(std::get<Deliver>(messages[0].body).jobs.at(0).body == world.body);
   CHECK(messages[1].request_id == asked);
+  CHECK(std::get<Deliver>(messages[2].body).jobs.at(0).body == "small");
 }
 
 TEST_CASE("while a large job is on its way others stay where they are, and small ones go at once") {
