@@ -27,6 +27,16 @@ Load held(std::size_t jobs) {
   });
 }
 
+// A thousand of each, with so many jobs in hand.
+Load peers(std::size_t jobs) {
+  return but(packed(), [jobs](Load* load) {
+    load->producers = load->workers = 1000;
+    load->credit = jobs;
+    load->window = 1000 * jobs;
+    load->in_flight = 2000 * jobs;
+  });
+}
+
 // What the others are measured against.
 std::vector<Case> plain_cases() {
   return {
@@ -97,13 +107,10 @@ std::vector<Case> disorder_cases() {
        .load = but(packed(), [](Load* load) { load->unique_live = 1'000'000; }),
        .backlog = 1'000'000},
       {.name = "peers",
-       .meaning = "1,000 producers and 1,000 workers",
-       .load = but(packed(),
-                   [](Load* load) {
-                     load->producers = load->workers = 1000;
-                     load->credit = 10;
-                   }),
+       .meaning = "1,000 producers with up to 100 unconfirmed jobs each, 1,000 workers with as many in hand",
+       .load = peers(100),
        .loose = true},
+      {.name = "peers-10", .meaning = "the same with 10 jobs each", .load = peers(10), .loose = true},
       {.name = "stopped",
        .meaning = "a second worker takes 1,000 jobs and stops reading (SIGSTOP)",
        .load = but(held(0), [](Load* load) { load->credit = 1'000; }),

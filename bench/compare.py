@@ -63,6 +63,7 @@ ROWS = [
     ("unique keys, 20,000 live / plain", broker("unique"), PACKED, "jobs_per_s", 0.4, False),
     ("unique keys, 1 M live / plain", broker("unique-1m"), PACKED, "jobs_per_s", None, True),
     ("1,000 producers and workers / one each", broker("peers"), ORDERED, "jobs_per_s", 0.7, False),
+    ("1,000 producers and workers, 10 jobs each / one each", broker("peers-10"), ORDERED, "jobs_per_s", None, False),
     ("a worker stopped reading / not", broker("stopped"), [*ORDERED, "--credit", "1000"], "jobs_per_s", 0.95, False),
     *body_rows(),
     ("1,000 idle workers / libzmq, same heartbeats", broker("idle"), ["bare_loop", "--mode", "idle"], "broker_cpu_percent",
