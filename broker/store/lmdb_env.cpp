@@ -1,5 +1,6 @@
 #include "broker/store/lmdb_env.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <lmdb.h>
 
@@ -10,6 +11,8 @@
 #include <filesystem>
 #include <utility>
 
+#include "broker/store/lmdb_heads.hpp"
+#include "broker/store/store_files.hpp"
 #include "libjobq/base/bytes.hpp"
 #include "libjobq/base/check.hpp"
 #include "libjobq/base/hash.hpp"
@@ -85,6 +88,18 @@ std::string_view require_sound(Table table, const Row& row) {
   return row.value;
 }
 
+// LMDB would go on with an older state.
+void require_sound_heads(const std::string& file) {
+  const Fd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.open()) fail(errno, fmt::format("cannot open {}", file).c_str());
+  const Heads heads(fd.get());
+  if (heads.contradict()) {
+    throw_damaged(fmt::format(
+        "{} is damaged: {}; restore a backup, or save what there is with 'jobq check DIR --repair NEW_DIR'",
+        file, heads.damage()));
+  }
+}
+
 }  // namespace
 
 void throw_damaged(std::string text) {
@@ -110,6 +125,7 @@ Env::Env(const std::string& file, std::uint64_t map_bytes, Mode mode) {
     if (JOBQ_PLANTED(commits_not_synced)) flags |= MDB_NOSYNC;
     if (JOBQ_PLANTED(meta_page_not_synced)) flags |= MDB_NOMETASYNC;
     const std::string opening = fmt::format("cannot open {}", file);
+    if (mode != Mode::create) require_sound_heads(file);
     must(mdb_env_open(env_, file.c_str(), flags, kFileMode), opening.c_str());
 
     // Pages behind the end of the file would end the process when they are touched.

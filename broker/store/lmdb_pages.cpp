@@ -24,19 +24,9 @@ constexpr std::size_t kHead = 16, kNodeHead = 8, kTreeBytes = 48;
 constexpr std::uint16_t kBranch = 0x01, kLeaf = 0x02;
 constexpr std::uint16_t kKindMask = 0x6f;  // branch, leaf, overflow, meta, leaf2, subpage
 constexpr std::uint16_t kBigValue = 0x01;
-constexpr std::uint32_t kMagic = 0xBEEFC0DE, kVersion = 1;
-constexpr std::uint64_t kNoPage = ~std::uint64_t{0};
-constexpr std::size_t kMetaTrees = 40, kMetaLastPage = 136, kMetaTransaction = 144, kTreeRoot = 40;
-constexpr std::uint64_t kFirstPage = 2;
+constexpr std::size_t kTreeRoot = 40;
 constexpr int kDepthMax = 64;
 constexpr std::uint64_t kRunMax = 32'768;  // pages of one value: 128 MiB, for the list of free pages
-
-template <typename T>
-T get(std::string_view bytes, std::size_t at) {
-  T value{};
-  if (at + sizeof value <= bytes.size()) std::memcpy(&value, bytes.data() + at, sizeof value);
-  return value;
-}
 
 }  // namespace
 
@@ -47,8 +37,10 @@ PageFile::PageFile(const std::string& path) : fd_(open(path.c_str(), O_RDONLY | 
                      fmt::format("cannot read {}: {}", path, std::strerror(errno)));
   }
   const auto bytes = static_cast<std::uint64_t>(found.st_size);
-  pages_ = bytes / page_bytes_;
-  if (!read_metas()) {
+  pages_ = bytes / kPageBytes;
+  const Heads heads(fd_.get());
+  const Head* head = heads.newest();
+  if (head == nullptr) {
     throw StoreError(
         Code::corruption, StoreProblem::not_a_store,
         fmt::format(
@@ -56,55 +48,25 @@ PageFile::PageFile(const std::string& path) : fd_(open(path.c_str(), O_RDONLY | 
             "of jobq, or nothing of it can be found; restore a backup",
             path));
   }
+  head_damage_ = heads.damage();
+  last_page_ = head->last_page;
   pages_ = std::min(pages_, last_page_ + 1);
   seen_.assign(pages_, false);
   free_.assign(pages_, false);
-  read_free_list(free_root_);
-  read_table_list(main_root_);
+  read_free_list(head->free_root);
+  read_table_list(head->main_root);
 }
 
 bool PageFile::read_page(std::uint64_t page, std::string* out) const {
-  out->resize(page_bytes_);
-  std::size_t have = 0;
-  while (have < page_bytes_) {
-    const ssize_t got = pread(fd_.get(), out->data() + have, page_bytes_ - have,
-                              static_cast<off_t>(page * page_bytes_ + have));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;  // beyond the end, or the disk cannot read it
-    have += static_cast<std::size_t>(got);
-  }
-  return true;
-}
-
-// The newer of the two is the state that counts: pages of the older one may have been used again.
-bool PageFile::read_metas() {
-  std::uint64_t best = 0;
-  bool found = false;
-  std::string bytes;
-  for (std::uint64_t page = 0; page < 2; ++page) {
-    if (!read_page(page, &bytes)) continue;
-    const auto page_bytes = get<std::uint32_t>(bytes, kMetaTrees);
-    const auto transaction = get<std::uint64_t>(bytes, kMetaTransaction);
-    const auto last = get<std::uint64_t>(bytes, kMetaLastPage);
-    if (get<std::uint32_t>(bytes, kHead) != kMagic || get<std::uint32_t>(bytes, kHead + 4) != kVersion)
-      continue;
-    if (page_bytes != page_bytes_ || (found && transaction <= best) || last > std::uint64_t{1} << 40)
-      continue;
-    found = true;
-    best = transaction;
-    last_page_ = last;
-    free_root_ = get<std::uint64_t>(bytes, kMetaTrees + kTreeRoot);
-    main_root_ = get<std::uint64_t>(bytes, kMetaTrees + kTreeBytes + kTreeRoot);
-  }
-  return found;
+  return lmdb::read_page(fd_.get(), page, out);
 }
 
 // Not whether it says its own number: what it holds is what counts, and rows have checksums.
 const char* PageFile::check_page(std::string_view bytes, Kind* kind) const {
-  const auto flags = static_cast<std::uint16_t>(get<std::uint16_t>(bytes, 10) & kKindMask);
+  const auto flags = static_cast<std::uint16_t>(field<std::uint16_t>(bytes, 10) & kKindMask);
   if (flags != kBranch && flags != kLeaf) return "it is neither a branch nor a leaf";
-  const auto lower = get<std::uint16_t>(bytes, 12), upper = get<std::uint16_t>(bytes, 14);
-  if (lower < kHead || lower > upper || upper > page_bytes_ || (lower & 1) != 0)
+  const auto lower = field<std::uint16_t>(bytes, 12), upper = field<std::uint16_t>(bytes, 14);
+  if (lower < kHead || lower > upper || upper > kPageBytes || (lower & 1) != 0)
     return "its limits make no sense";
   *kind = flags == kBranch ? Kind::branch : Kind::leaf;
   if (*kind == Kind::branch && nodes(bytes) < 1) return "it is a branch without a child";
@@ -112,16 +74,16 @@ const char* PageFile::check_page(std::string_view bytes, Kind* kind) const {
 }
 
 std::uint16_t PageFile::nodes(std::string_view bytes) const {
-  return static_cast<std::uint16_t>((get<std::uint16_t>(bytes, 12) - kHead) / 2);
+  return static_cast<std::uint16_t>((field<std::uint16_t>(bytes, 12) - kHead) / 2);
 }
 
 std::optional<PageFile::Node> PageFile::node(std::string_view bytes, std::uint16_t index, Kind kind) const {
-  const std::size_t at = get<std::uint16_t>(bytes, kHead + std::size_t{2} * index);
+  const std::size_t at = field<std::uint16_t>(bytes, kHead + std::size_t{2} * index);
   if (at < kHead || at + kNodeHead > bytes.size()) return std::nullopt;
-  const auto low = get<std::uint16_t>(bytes, at), high = get<std::uint16_t>(bytes, at + 2);
+  const auto low = field<std::uint16_t>(bytes, at), high = field<std::uint16_t>(bytes, at + 2);
   Node found;
-  found.flags = get<std::uint16_t>(bytes, at + 4);
-  const std::size_t key_bytes = get<std::uint16_t>(bytes, at + 6);
+  found.flags = field<std::uint16_t>(bytes, at + 4);
+  const std::size_t key_bytes = field<std::uint16_t>(bytes, at + 6);
   if (at + kNodeHead + key_bytes > bytes.size()) return std::nullopt;
   found.key = bytes.substr(at + kNodeHead, key_bytes);
   if (kind == Kind::branch) {
@@ -134,13 +96,13 @@ std::optional<PageFile::Node> PageFile::node(std::string_view bytes, std::uint16
   const std::size_t here = found.big ? sizeof(std::uint64_t) : found.bytes;
   if (value_at + here > bytes.size()) return std::nullopt;
   found.value = bytes.substr(value_at, here);
-  if (found.big) found.child = get<std::uint64_t>(bytes, value_at);
+  if (found.big) found.child = field<std::uint64_t>(bytes, value_at);
   return found;
 }
 
 std::optional<std::string_view> PageFile::value_of(const Node& node) {
   if (!node.big) return node.value;
-  const std::uint64_t run = (kHead + node.bytes + page_bytes_ - 1) / page_bytes_;
+  const std::uint64_t run = (kHead + node.bytes + kPageBytes - 1) / kPageBytes;
   if (node.child < kFirstPage || run > kRunMax || run > pages_ || node.child > pages_ - run)
     return std::nullopt;
   value_.clear();
@@ -215,14 +177,14 @@ void PageFile::read_free_list(std::uint64_t root) {
   if (root == kNoPage) return;
   std::vector<std::uint64_t> listed;
   const auto take = [&](const StoredRow& row) {
-    const auto count = get<std::uint64_t>(row.stored, 0);
+    const auto count = field<std::uint64_t>(row.stored, 0);
     if (row.stored.size() < 8 || count > (row.stored.size() - 8) / 8) {
       free_known_ = false;
       return;
     }
     std::uint64_t above = kNoPage;  // they are listed in falling order
     for (std::uint64_t i = 0; i < count; ++i) {
-      const auto page = get<std::uint64_t>(row.stored, 8 + 8 * i);
+      const auto page = field<std::uint64_t>(row.stored, 8 + 8 * i);
       if (page >= above || page < kFirstPage || page > last_page_) {
         free_known_ = false;
         return;
@@ -243,7 +205,7 @@ void PageFile::read_table_list(std::uint64_t root) {
   const auto take = [&](const StoredRow& row) {
     for (std::size_t table = 0; table < kTables; ++table) {
       if (row.key != kTableNames[table] || row.stored.size() != kTreeBytes) continue;
-      const auto at = get<std::uint64_t>(row.stored, kTreeRoot);
+      const auto at = field<std::uint64_t>(row.stored, kTreeRoot);
       roots_[table] = at == kNoPage ? 0 : at;
     }
   };

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/store/lmdb_heads.hpp"
 #include "broker/store/store_files.hpp"
 #include "broker/store/tables.hpp"
 
@@ -51,6 +52,8 @@ class PageFile {
   [[nodiscard]] std::optional<std::uint64_t> table_root(Table table) const {
     return roots_[static_cast<std::size_t>(table)];
   }
+  // What is wrong with the heads; empty: nothing.
+  [[nodiscard]] const std::string& head_damage() const { return head_damage_; }
   // What was wrong with the list of tables itself.
   [[nodiscard]] const std::vector<LostKeys>& lost_tables() const { return lost_tables_; }
   // Whether every page that is not in use is known to be free: then pages that no tree leads to belong to lost ones.
@@ -77,7 +80,6 @@ class PageFile {
   };
 
   bool read_page(std::uint64_t page, std::string* out) const;
-  bool read_metas();
   void read_free_list(std::uint64_t root);
   void read_table_list(std::uint64_t root);
   // nullptr: the page is one of `kind`; otherwise what is wrong.
@@ -93,15 +95,14 @@ class PageFile {
 
   Fd fd_;
   std::string path_;
-  std::uint64_t page_bytes_ = 4096;
   std::uint64_t pages_ = 0, last_page_ = 0;
+  std::string head_damage_;
   std::vector<bool> seen_, free_;
   bool free_known_ = false;
   std::array<std::optional<std::uint64_t>, kTables> roots_{};
   std::vector<LostKeys> lost_tables_;
   std::string value_, cached_;
   std::uint64_t cached_page_ = 0;
-  std::uint64_t free_root_ = 0, main_root_ = 0;
 };
 
 }  // namespace jobq::lmdb

@@ -63,8 +63,8 @@ RepairJobs::Fate RepairJobs::fate_of(JobId job, bool found_in_moved) {
   } else if (timers_.contains(job.value)) {
     fate.state = JobState::scheduled;
   } else {
-    // A job that was moved or is leased has not finished; of others it is not known.
-    fate.certain = found_in_moved || fate.was_leased;
+    // A job that was moved has not finished; of others it is not known. The row of a lease stays when its job is acked.
+    fate.certain = found_in_moved;
   }
   return fate;
 }
@@ -187,7 +187,7 @@ void RepairJobs::read_progress(const Fate& fate) {
     }
   }
   if (!fate.was_leased) return;
-  ++report_->leases_returned;
+  if (fate.certain) ++report_->leases_returned;
   if (!saved_.progress) saved_.progress.emplace();
   JobProgress& progress = saved_.progress->progress;
   progress.lease_no = std::max(progress.lease_no, fate.lease_no);

@@ -41,6 +41,7 @@ std::string range_text(const LostKeys& lost) {
 }  // namespace
 
 Salvage::Salvage(const std::string& file) : file_(file) {
+  if (!file_.head_damage().empty()) page_texts.push_back(file_.head_damage());
   const bool list_whole = file_.lost_tables().empty();
   for (std::size_t index = 0; index < kTables; ++index) {
     const auto table = static_cast<Table>(index);

@@ -45,7 +45,7 @@ std::uint64_t table_list(const std::string& bytes) {
 struct Read {
   Status status;
   std::set<std::string> keys;  // of the table of jobs
-  std::string lost;
+  std::string lost, head_damage;
   std::size_t lost_tables = 0;
   bool free_known = false;
 };
@@ -57,6 +57,7 @@ Read read(const std::string& bytes) {
   Read found;
   try {
     PageFile file(path);
+    found.head_damage = file.head_damage();
     found.lost_tables = file.lost_tables().size();
     found.free_known = file.free_pages_known();
     if (const auto root = file.table_root(Table::jobs)) {
@@ -120,6 +121,23 @@ TEST_CASE("heads: each field that is wrong in one leaves the other, in both noth
   bytes = sound;
   bytes.resize(100);
   CHECK(read(bytes).status.text().find("no usable head") != std::string::npos);
+}
+
+TEST_CASE("heads: where one's number is damaged, their lists of free pages say which is the newer") {
+  const std::string sound = sound_bytes();
+  const std::size_t newer = newer_head(sound), older = kPage - newer;
+  for (const std::uint64_t wrong : {std::uint64_t{0}, std::uint64_t{1} << 62}) {
+    for (const std::size_t head : {newer, older}) {
+      CAPTURE(wrong);
+      CAPTURE(head == newer);
+      std::string bytes = sound;
+      set(&bytes, head + 144, wrong);
+      const auto found = read(bytes);
+      CHECK(found.keys == read(sound).keys);
+      CHECK(found.head_damage.find("the heads contradict each other") != std::string::npos);
+      CHECK(found.head_damage.ends_with("page " + std::to_string(newer / kPage) + " is taken for the newer"));
+    }
+  }
 }
 
 TEST_CASE("pages and entries: what is wrong is told, and the rest is read") {

@@ -152,7 +152,7 @@ TEST_CASE("a restore that the system refuses leaves nothing, and can be run agai
       {open_aside(EPERM), Code::io_error, StoreProblem::read_only, "check owner and mode"},
       {open_aside(EROFS), Code::io_error, StoreProblem::read_only, "check owner and mode"},
       {open_aside(EMFILE), Code::io_error, StoreProblem::io, "Too many open files"},
-      {{.call = "open64", .error = EMFILE, .path_end = ".restoring", .after = 1},
+      {{.call = "open64", .error = EMFILE, .path_end = ".restoring", .after = 2, .in = In::this_process},
        Code::io_error,
        StoreProblem::io,
        "cannot sync "},

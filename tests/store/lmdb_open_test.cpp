@@ -121,6 +121,39 @@ TEST_CASE("what is not a store is told from a damaged one") {
   }
 }
 
+// LMDB has no checksum on its heads: the state before the last transaction would be the store.
+TEST_CASE("a store is not opened when a bit of a transaction's number has flipped in one of its heads") {
+  const TemporaryDirectory temporary;
+  REQUIRE(open_lmdb_store(options_for(temporary.path())).ok());
+  const std::string file = lmdb::data_file(temporary.path());
+  for (int i = 0; i < 9; ++i) {
+    lmdb::Env env(file, std::uint64_t{64} << 20, lmdb::Env::Mode::read_write);
+    lmdb::Txn txn(&env, lmdb::Txn::Kind::write);
+    txn.put(lmdb::Table::types, "test", std::to_string(i));
+    txn.commit();
+  }
+  constexpr std::size_t kTransaction = 144;
+  for (const std::size_t head : {std::size_t{0}, std::size_t{4096}}) {
+    for (std::size_t bit = 0; bit < 64; ++bit) {
+      CAPTURE(head);
+      CAPTURE(bit);
+      const auto flip = [&] {
+        std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
+        const auto at = static_cast<std::streamoff>(head + kTransaction + bit / 8);
+        const int byte = bytes.seekg(at).get();
+        bytes.seekp(at).put(static_cast<char>(byte ^ (1 << bit % 8)));
+      };
+      flip();
+      std::string text;
+      CHECK(problem_of(temporary.path(), &text) == StoreProblem::damaged);
+      CHECK_MESSAGE(text.find("the heads contradict each other") != std::string::npos, text);
+      flip();
+    }
+  }
+  std::string text;
+  CHECK(problem_of(temporary.path(), &text) == StoreProblem::none);
+}
+
 TEST_CASE("a copy of a store is another store") {
   const TemporaryDirectory temporary;
   protocol::Incarnation original{};

@@ -7,8 +7,10 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
+#include "broker/store/lmdb_env.hpp"
 #include "broker/store/repair.hpp"
 #include "tests/store/lmdb_under_test.hpp"
 #include "tests/store/store_text.hpp"
@@ -144,6 +146,12 @@ void a_broker_goes_on_with(const std::string& home) {
 
 // What holds after any damage, when it could be repaired at all.
 void judge(const Repaired& done, const std::map<std::string, json>& before) {
+  // The head of the last transaction is gone, and with it what that had changed: nobody knows what.
+  const bool older = std::ranges::any_of(done.lines, [](const json& line) {
+    return line["kind"] == "page" &&
+           line["text"].get<std::string>().find("a head, cannot be used") != std::string::npos;
+  });
+  if (older) return a_broker_goes_on_with(done.home);
   const std::map<std::string, json> after = jobs_in(done.home);
   std::set<std::string> lost, uncertain;
   std::vector<json> ranges;
@@ -230,6 +238,8 @@ TEST_CASE("a repaired store goes on like the original") {
 TEST_CASE("flipped bits, wiped pages and lost ends: every sound job is saved, the others are named") {
   const std::uint64_t seed = number_from("JOBQ_SEED", 4);
   const std::uint64_t rounds = number_from("JOBQ_REPAIRS", 25);
+  std::optional<std::uint64_t> only;  // JOBQ_ROUND=748: this one alone, as it was among the others
+  if (std::getenv("JOBQ_ROUND") != nullptr) only = number_from("JOBQ_ROUND", 0);
   CAPTURE(seed);
   Filled filled(seed);
   filled.tested.close();
@@ -263,6 +273,7 @@ TEST_CASE("flipped bits, wiped pages and lost ends: every sound job is saved, th
         bytes.resize(bytes.size() - prng.below(bytes.size() / 2));
     }
     const std::string damaged = elsewhere.path() + "/damaged.mdb", home = elsewhere.path() + "/new";
+    if (only && round != *only) continue;
     write_file(damaged, bytes);
     const Repaired done = repair(damaged, home);
     if (!done.status.ok()) {
@@ -277,8 +288,31 @@ TEST_CASE("flipped bits, wiped pages and lost ends: every sound job is saved, th
   }
   MESSAGE((saved / rounds) << " of " << before.size() << " jobs saved on average; " << impossible << " of "
                            << rounds << " could not be repaired");
+  if (only) return;
   CHECK(impossible <= rounds / 4);
   CHECK(saved / rounds > before.size() / 3);
+}
+
+// The row of a lease stays where it is when its job is acked: only the block's own row says that it is over.
+TEST_CASE("a lease tells nothing for certain when the states of its block are lost") {
+  Filled filled(6);
+  filled.tested.close();
+  const auto before = jobs_in(filled.tested.path());
+  {
+    lmdb::Env env(filled.file(), std::uint64_t{1} << 30, lmdb::Env::Mode::read_write);
+    lmdb::Txn txn(&env, lmdb::Txn::Kind::write);
+    std::vector<std::pair<std::string, std::string>> rows;
+    lmdb::Cursor cursor = txn.cursor(lmdb::Table::blocks);
+    for (bool more = cursor.first(); more; more = cursor.next())
+      rows.emplace_back(cursor.key(), cursor.sound_value());
+    for (const auto& [key, value] : rows) txn.put_unsound(lmdb::Table::blocks, key, value);
+    txn.commit();
+  }
+  const TemporaryDirectory elsewhere;
+  const Repaired done = repair(filled.file(), elsewhere.path() + "/new");
+  REQUIRE_MESSAGE(done.status.ok(), done.status.text());
+  CHECK(done.report.uncertain > 0);
+  judge(done, before);
 }
 
 TEST_CASE("one page in the middle of a tree does not take what is below it along") {
