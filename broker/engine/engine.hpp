@@ -31,7 +31,7 @@ struct EngineLimits {
   std::uint32_t producers_max = 10'000;
   std::uint64_t open_requests_max = 1'000'000;  // over all producers
   std::uint32_t window_jobs_max = 500'000;      // ready jobs kept in memory, over all lanes
-  std::uint32_t lane_window = 16'384;           // and per lane
+  std::uint32_t lane_window = 65'536;           // and per lane
   std::uint32_t timer_window = 524'288;         // soonest timers kept in memory
   std::uint32_t due_per_tick_max = 5'000;       // timers fired in one turn
   std::uint32_t dispatch_per_tick_max = 5'000;
