@@ -15,20 +15,23 @@ constexpr std::uint32_t kMagic = 0xBEEFC0DE, kVersion = 1;
 constexpr std::size_t kTrees = 40, kTreeBytes = 48, kTreeRoot = 40, kLastPage = 136, kTransaction = 144;
 constexpr int kDepthMax = 64;
 
-std::optional<Head> read_head(int fd, std::uint64_t page) {
-  std::string bytes;
-  if (!read_page(fd, page, &bytes)) return std::nullopt;
+std::optional<Head> head_of(std::uint64_t page, std::string_view bytes) {
   if (field<std::uint32_t>(bytes, kHead) != kMagic || field<std::uint32_t>(bytes, kHead + 4) != kVersion ||
       field<std::uint32_t>(bytes, kTrees) != kPageBytes)
     return std::nullopt;
-  Head head{.page = page,
-            .transaction = field<std::uint64_t>(bytes, kTransaction),
-            .last_page = field<std::uint64_t>(bytes, kLastPage),
-            .free_root = field<std::uint64_t>(bytes, kTrees + kTreeRoot),
-            .main_root = field<std::uint64_t>(bytes, kTrees + kTreeBytes + kTreeRoot),
-            .newest_freed = {}};
+  Head head;
+  head.page = page;
+  head.transaction = field<std::uint64_t>(bytes, kTransaction);
+  head.last_page = field<std::uint64_t>(bytes, kLastPage);
+  head.free_root = field<std::uint64_t>(bytes, kTrees + kTreeRoot);
+  head.main_root = field<std::uint64_t>(bytes, kTrees + kTreeBytes + kTreeRoot);
   if (head.last_page > std::uint64_t{1} << 40) return std::nullopt;
   return head;
+}
+
+std::optional<Head> read_head(int fd, std::uint64_t page) {
+  std::string bytes;
+  return read_page(fd, page, &bytes) ? head_of(page, bytes) : std::nullopt;
 }
 
 // Down the right side of the list, whose keys are transactions.
@@ -97,10 +100,10 @@ Heads::Heads(int fd) : heads_{read_head(fd, 0), read_head(fd, 1)} {
     }
     return;
   }
-  if (follow_each_other(*first, *second) && is_its_own(*first) && is_its_own(*second)) {
-    newest_ = first->transaction >= second->transaction ? &*first : &*second;
-    return;
-  }
+  // What LMDB would take. Of the other one the list may be newer than it says: when a head cannot be written, LMDB puts the number
+  // that was there before back, and nothing else.
+  newest_ = first->transaction >= second->transaction ? &*first : &*second;
+  if (follow_each_other(*first, *second) && is_its_own(*newest_)) return;
   const bool lists = first->newest_freed && second->newest_freed;
   const auto number = [lists](const Head& head) { return lists ? *head.newest_freed : head.transaction; };
   newest_ = number(*first) >= number(*second) ? &*first : &*second;

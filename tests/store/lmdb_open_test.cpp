@@ -122,11 +122,13 @@ TEST_CASE("what is not a store is told from a damaged one") {
 }
 
 // LMDB has no checksum on its heads: the state before the last transaction would be the store.
+// All flips but one are seen: the newer head with the number before the older one's looks like one that could not be written, when
+// LMDB puts the old number back. There is none such for the numbers that are made here.
 TEST_CASE("a store is not opened when a bit of a transaction's number has flipped in one of its heads") {
   const TemporaryDirectory temporary;
   REQUIRE(open_lmdb_store(options_for(temporary.path())).ok());
   const std::string file = lmdb::data_file(temporary.path());
-  for (int i = 0; i < 9; ++i) {
+  for (int i = 0; i < 10; ++i) {
     lmdb::Env env(file, std::uint64_t{64} << 20, lmdb::Env::Mode::read_write);
     lmdb::Txn txn(&env, lmdb::Txn::Kind::write);
     txn.put(lmdb::Table::types, "test", std::to_string(i));

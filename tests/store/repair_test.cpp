@@ -302,9 +302,11 @@ TEST_CASE("a lease tells nothing for certain when the states of its block are lo
     lmdb::Env env(filled.file(), std::uint64_t{1} << 30, lmdb::Env::Mode::read_write);
     lmdb::Txn txn(&env, lmdb::Txn::Kind::write);
     std::vector<std::pair<std::string, std::string>> rows;
-    lmdb::Cursor cursor = txn.cursor(lmdb::Table::blocks);
-    for (bool more = cursor.first(); more; more = cursor.next())
-      rows.emplace_back(cursor.key(), cursor.sound_value());
+    {
+      lmdb::Cursor cursor = txn.cursor(lmdb::Table::blocks);  // must not outlive the transaction
+      for (bool more = cursor.first(); more; more = cursor.next())
+        rows.emplace_back(cursor.key(), cursor.sound_value());
+    }
     for (const auto& [key, value] : rows) txn.put_unsound(lmdb::Table::blocks, key, value);
     txn.commit();
   }
