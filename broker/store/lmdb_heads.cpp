@@ -1,19 +1,14 @@
 #include "broker/store/lmdb_heads.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <string_view>
 
 namespace jobq::lmdb {
 namespace {
 
-constexpr std::size_t kHead = 16, kNodeHead = 8;
-constexpr std::uint16_t kBranch = 0x01, kLeaf = 0x02;
 constexpr std::uint32_t kMagic = 0xBEEFC0DE, kVersion = 1;
-constexpr std::size_t kTrees = 40, kTreeBytes = 48, kTreeRoot = 40, kLastPage = 136, kTransaction = 144;
-constexpr int kDepthMax = 64;
+constexpr std::size_t kTrees = 40, kLastPage = 136, kTransaction = 144;
 
 std::optional<Head> head_of(std::uint64_t page, std::string_view bytes) {
   if (field<std::uint32_t>(bytes, kHead) != kMagic || field<std::uint32_t>(bytes, kHead + 4) != kVersion ||
@@ -70,19 +65,6 @@ std::string name_of(const Head& head) {
 }
 
 }  // namespace
-
-bool read_page(int fd, std::uint64_t page, std::string* out) {
-  out->resize(kPageBytes);
-  std::size_t have = 0;
-  while (have < kPageBytes) {
-    const ssize_t got =
-        pread(fd, out->data() + have, kPageBytes - have, static_cast<off_t>(page * kPageBytes + have));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    have += static_cast<std::size_t>(got);
-  }
-  return true;
-}
 
 // The newer of the two is the state that counts: pages of the older one may have been used again.
 Heads::Heads(int fd) : heads_{read_head(fd, 0), read_head(fd, 1)} {

@@ -11,28 +11,13 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string>
-#include <string_view>
+
+#include "broker/store/lmdb_page_format.hpp"
 
 namespace jobq::lmdb {
-
-// The format of a page, see lmdb_pages.cpp.
-inline constexpr std::uint64_t kPageBytes = 4096, kNoPage = ~std::uint64_t{0}, kFirstPage = 2;
-
-// A little-endian number of a page; 0 behind its end.
-template <typename T>
-T field(std::string_view bytes, std::size_t at) {
-  T value{};
-  if (at + sizeof value <= bytes.size()) std::memcpy(&value, bytes.data() + at, sizeof value);
-  return value;
-}
-
-// False: the page is behind the end of the file, or the disk cannot read it.
-bool read_page(int fd, std::uint64_t page, std::string* out);
 
 struct Head {
   std::uint64_t page = 0, transaction = 0, last_page = 0;
@@ -43,6 +28,8 @@ struct Head {
 class Heads {
  public:
   explicit Heads(int fd);
+  Heads(const Heads&) = delete;  // newest() points into it
+  Heads& operator=(const Heads&) = delete;
   [[nodiscard]] const Head* newest() const { return newest_; }
   // Both can be used, and the number of one is damaged: LMDB may take the older for the newer one.
   [[nodiscard]] bool contradict() const { return contradict_; }

@@ -1,9 +1,3 @@
-// page  = number:u64 pad:u16 flags:u16 lower:u16 upper:u16 offset:u16*        of a branch or a leaf; lower: end of the offsets
-//         number:u64 pad:u16 flags:u16 pages:u32 bytes                       of an overflow run
-// node  = low:u16 high:u16 flags:u16 key_bytes:u16 key value                 low, high: size of the value, or (with flags) a page
-// meta  = page header, magic:u32 version:u32 address:u64 map:u64 tree tree last_page:u64 transaction:u64
-// tree  = pad:u32 flags:u16 depth:u16 branches:u64 leaves:u64 overflows:u64 entries:u64 root:u64
-// All little-endian. The first tree is the free list (transaction -> count, page*), the second the list of tables.
 #include "broker/store/lmdb_pages.hpp"
 
 #include <fcntl.h>
@@ -16,16 +10,14 @@
 #include <cstring>
 
 #include "broker/store/lmdb_env.hpp"
+#include "broker/store/lmdb_heads.hpp"
+#include "broker/store/lmdb_page_format.hpp"
 
 namespace jobq::lmdb {
 namespace {
 
-constexpr std::size_t kHead = 16, kNodeHead = 8, kTreeBytes = 48;
-constexpr std::uint16_t kBranch = 0x01, kLeaf = 0x02;
 constexpr std::uint16_t kKindMask = 0x6f;  // branch, leaf, overflow, meta, leaf2, subpage
 constexpr std::uint16_t kBigValue = 0x01;
-constexpr std::size_t kTreeRoot = 40;
-constexpr int kDepthMax = 64;
 constexpr std::uint64_t kRunMax = 32'768;  // pages of one value: 128 MiB, for the list of free pages
 
 }  // namespace

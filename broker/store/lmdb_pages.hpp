@@ -17,7 +17,6 @@
 #include <string_view>
 #include <vector>
 
-#include "broker/store/lmdb_heads.hpp"
 #include "broker/store/store_files.hpp"
 #include "broker/store/tables.hpp"
 
